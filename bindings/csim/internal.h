@@ -1,0 +1,330 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * What the simulator's parts know of each other.
+ *
+ *   heap.c      event sources ordered by (time, sequence number)
+ *   rng.h       xoshiro256** for each link
+ *   link.c      FIFO service, propagation, random loss, events; aqm_*.c RED, CoDel, PIE; trace.c varying capacity
+ *   subflow.c   sender: transmission, ACK processing; recovery.c SACK scoreboard, PRR, RTO; receiver.c
+ *   conn.c      MPTCP control block: data-sequence maps, data ACKs, schedulers, data-level retransmission
+ *   cc/          congestion controllers behind struct cc_ops
+ *   drl.c       samples out, leased windows in, fallback
+ *
+ * The speed comes from one decision: a FIFO link knows a packet's departure when the packet arrives, so a packet costs one
+ * event for each link (its arrival at the far end) and each link, being FIFO, needs only its first packet in the heap.
+ */
+#ifndef CCDRL_INTERNAL_H
+#define CCDRL_INTERNAL_H
+
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "csim.h"
+
+#define NS_PER_S 1000000000LL
+#define NS_PER_MS 1000000LL
+#define NS_PER_US 1000LL
+#define TIME_NEVER INT64_MAX
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+struct ccdrl_sim;
+struct conn;
+struct subflow;
+struct link;
+
+/* --- rng (rng.h) --- */
+struct rng { uint64_t s[4]; };
+
+/* --- event sources (heap.c) --- */
+enum source_kind { SOURCE_LINK, SOURCE_ACKS, SOURCE_TAIL, SOURCE_TIMER, SOURCE_CONN, SOURCE_EVENTS };
+struct heap_entry { int64_t time_ns; uint32_t order; uint32_t source; };
+struct source { uint32_t kind; uint32_t position; void *object; };	/* position UINT32_MAX: not in the heap */
+uint32_t source_add(struct ccdrl_sim *sim, enum source_kind kind, void *object);	/* UINT32_MAX: no memory */
+/* (Re)schedules a source; TIME_NEVER takes it out. */
+void source_set(struct ccdrl_sim *sim, uint32_t source, int64_t time_ns);
+
+/* --- packets on a link --- */
+enum packet_flag { PACKET_CE = 1, PACKET_LOST = 2, PACKET_RETRANSMIT = 4 };
+struct packet {
+	int64_t arrival_ns;		/* at the far end of the link; enqueue time while CoDel has it queued */
+	int64_t departure_ns;		/* end of service */
+	int64_t sent_ns;		/* left the sender */
+	struct subflow *subflow;
+	uint32_t seq;			/* subflow segment number */
+	uint16_t wire_bytes;
+	uint8_t hop;			/* index into the path's links */
+	uint8_t flags;
+};
+
+/* A power-of-two ring of packets: [head, tail). */
+struct packet_ring { struct packet *slots; uint32_t mask, head, tail; };
+/* Room for one more; false: no memory (sim->is_out_of_memory is set). */
+bool packet_ring_reserve(struct ccdrl_sim *sim, struct packet_ring *ring);
+
+/* --- link.c ---
+   link_send: a packet arrives at the link's queue at sim->now_ns. It is copied; hop, sent_ns, subflow, seq and wire_bytes are
+   the caller's. A packet the queue drops is reported with subflow_packet_dropped.
+   link_fire: the link's source is due: packets that reach the far end now go to subflow_packet_forward. */
+struct link *link_new(struct ccdrl_sim *sim, const struct ccdrl_link_config *config, uint32_t index);
+void link_free(struct link *link);
+void link_send(struct ccdrl_sim *sim, struct link *link, const struct packet *packet);
+void link_fire(struct ccdrl_sim *sim, struct link *link);
+void link_event(struct ccdrl_sim *sim, struct link *link, const struct ccdrl_event_config *event);
+int64_t link_delay_ns(const struct link *link);			/* propagation, now */
+int64_t link_backlog_ns(struct ccdrl_sim *sim, struct link *link); /* queueing delay that a packet arriving now would see */
+bool link_is_down(const struct link *link);
+bool link_loss_draw(struct link *link);				/* one step of the loss process, for SYNs */
+void link_stats_read(struct ccdrl_sim *sim, struct link *link, struct ccdrl_link_stats *out);
+void link_stats_reset(struct ccdrl_sim *sim, struct link *link);
+uint32_t link_packets_of(const struct link *link, const struct subflow *sf);	/* in queue or flight; for conservation */
+
+/* --- subflow side of links (subflow.c) --- */
+void subflow_packet_forward(struct ccdrl_sim *sim, const struct packet *packet);	/* left a link; next hop or receiver */
+void subflow_packet_dropped(struct ccdrl_sim *sim, const struct packet *packet);
+
+/* --- congestion controllers (cc/) --- */
+/* What one ACK told the sender. */
+struct ack_info {
+	int64_t now_ns;
+	uint32_t delivered_segments;	/* newly ACKed or SACKed by this ACK */
+	uint32_t acked_segments;	/* cumulatively ACKed by this ACK */
+	uint32_t lost_segments;		/* newly marked lost by this ACK */
+	uint32_t prior_inflight_segments;
+	int64_t rtt_ns;			/* newest valid sample, < 0: none */
+	uint64_t rate_delivered;	/* rate sample: segments delivered ... */
+	int64_t rate_interval_ns;	/* ... over this interval; 0: no valid sample */
+	uint64_t rate_prior_delivered;	/* sf->delivered_segments when the sampled segment was sent */
+	bool is_rate_app_limited;
+	bool is_cwnd_limited;		/* the window was what held the sender back (RFC 7661: grow only then) */
+	bool is_ece;
+};
+
+/* Windows are in segments, as doubles: the fraction carries over between ACKs.
+   In DRL_STATE_OPEN and DISORDER on_ack grows sf->cwnd (slow start below sf->ssthresh included). In CWR and RECOVERY the core
+   runs PRR towards sf->ssthresh unless owns_recovery. ssthresh is asked once for each congestion episode (loss, RTO, ECN) and
+   returns the new sf->ssthresh; the core keeps it at or above 2. */
+struct cc_ops {
+	const char *name;
+	bool is_paced;			/* the core paces at sf->pacing_bytes_per_s */
+	bool owns_recovery;		/* the controller sets sf->cwnd in every state (BBR) */
+	void (*init)(struct subflow *sf);		/* established; zeroed sf->cc; may be NULL, as all below but on_ack, ssthresh */
+	void (*on_ack)(struct subflow *sf, const struct ack_info *ack);
+	double (*ssthresh)(struct subflow *sf);
+	void (*on_state)(struct subflow *sf, enum drl_state old_state);	/* sf->state has changed; sf->cwnd is already set */
+	void (*on_undo)(struct subflow *sf);		/* the RTO was spurious; the core has restored cwnd and ssthresh */
+};
+extern const struct cc_ops cc_reno, cc_cubic, cc_bbr, cc_lia, cc_olia, cc_balia, cc_wvegas, cc_ewtcp, cc_drl, cc_fixed;
+
+struct cubic_state {
+	double w_max, w_est, k_s, origin_point, cwnd_prior;
+	int64_t epoch_start_ns;
+	/* HyStart++ (RFC 9406) */
+	uint32_t round_end_seq, rtt_samples, css_rounds;
+	int64_t round_min_rtt_ns, last_round_min_rtt_ns, css_baseline_min_rtt_ns;
+	bool is_in_css, is_hystart_done;
+};
+struct olia_state { uint64_t l1_segments, l2_segments; };
+struct wvegas_state {
+	int64_t base_rtt_ns, rtt_sum_ns, queue_delay_min_ns, round_min_rtt_ns;
+	uint32_t rtt_samples, round_end_seq;
+	double alpha, weight, expected_rate;
+};
+struct bbr_state {
+	double bw_filter[3]; uint64_t bw_round[3];	/* windowed max over 10 rounds, segments per second */
+	uint64_t round_count, next_round_delivered;
+	int64_t min_rtt_ns, min_rtt_stamp_ns, probe_rtt_done_ns, cycle_stamp_ns;
+	double pacing_gain, cwnd_gain, prior_cwnd, full_bw;
+	uint32_t mode, cycle_index, full_bw_count;
+	bool is_full_pipe, is_round_start, is_idle_restart, is_probe_rtt_round_done, is_conserving;
+	uint64_t conserve_until;
+	uint64_t rng_state;
+};
+struct drl_subflow {
+	uint64_t id, seq, rto_seq, last_action_seq;
+	int64_t lease_end_ns;		/* <= now: the fallback rules */
+	double agent_cwnd;		/* segments */
+	uint64_t agent_pacing_bytes_per_s;
+	uint32_t event;
+	bool is_dirty, is_in_lease, was_cwnd_limited, was_rwnd_limited, is_closed_reported;
+};
+
+/* --- one segment in flight (sender's scoreboard); a segment carries exactly one data-sequence map --- */
+enum segment_flag { SEGMENT_SACKED = 1, SEGMENT_LOST = 2, SEGMENT_RETRANSMITTED = 4, SEGMENT_EVER_RETRANSMITTED = 8,
+	SEGMENT_APP_LIMITED = 16 };
+struct segment {
+	int64_t sent_ns;		/* last transmission */
+	int64_t delivered_ns;		/* rate sampling: sf->delivered_ns and first_sent_ns when it was sent */
+	int64_t first_sent_ns;
+	uint32_t delivered_segments;	/* sf->delivered_segments when it was sent */
+	uint32_t map;			/* index of its ds_map in the connection */
+	uint16_t payload_bytes;
+	uint8_t flags;
+	uint8_t transmissions;
+};
+
+struct sack_block { uint32_t start, end; };	/* [start, end) in segment numbers */
+struct ack {
+	int64_t arrival_ns;		/* at the sender */
+	int64_t echo_sent_ns;		/* send time of the segment that triggered this ACK (timestamp echo) */
+	uint64_t rwnd_edge;		/* data-level right edge, bytes */
+	uint32_t data_ack;		/* next map the receiver wants */
+	uint32_t cumulative;		/* next segment wanted */
+	struct sack_block blocks[3];
+	uint8_t n_blocks;
+	uint8_t is_ece;
+};
+struct ack_ring { struct ack *slots; uint32_t mask, head, tail; };
+
+#define HISTOGRAM_BINS 4096	/* log-linear, 128 bins an octave; histogram.c */
+struct histogram { uint32_t *counts; uint64_t n; double sum_ns; };
+
+struct subflow {
+	/* sender, hot */
+	struct ccdrl_sim *sim;
+	struct conn *conn;
+	const struct cc_ops *cc;
+	uint32_t snd_una, snd_nxt;	/* segment numbers */
+	uint32_t sacked, lost, retransmitted;	/* segments: SACKed, lost and not yet resent, resent and outstanding */
+	double cwnd, ssthresh;		/* segments */
+	enum drl_state state;
+	uint32_t index;			/* path number in the connection */
+	bool is_established, is_closed, is_failed;	/* failed: 3 or more RTOs in a row */
+	uint32_t mss_bytes;
+	struct segment *segments;
+	uint32_t segment_mask;
+	int64_t srtt_ns, rttvar_ns, min_rtt_ns, min_rtt_stamp_ns, last_rtt_ns, rto_ns;	/* 0: no sample yet */
+	/* rate sampling (draft-cheng-iccrg-delivery-rate-estimation) */
+	uint64_t delivered_segments;	/* ACKed or SACKed so far */
+	int64_t delivered_ns, first_sent_ns;
+	uint64_t app_limited_until;	/* delivered_segments at which the app-limited bubble is gone; 0: none */
+	uint64_t rate_delivered; int64_t rate_interval_ns;	/* newest valid sample */
+	double pacing_bytes_per_s;	/* 0: not paced */
+	union {
+		struct cubic_state cubic;
+		struct olia_state olia;
+		struct wvegas_state wvegas;
+		struct bbr_state bbr;
+		struct drl_subflow drl;
+	} u;				/* zeroed before init */
+	/* recovery */
+	uint32_t high_seq;		/* recovery point: snd_nxt when the episode began */
+	uint32_t loss_scan, sacked_below_scan;	/* recovery.c: segments below loss_scan have been judged */
+	uint32_t retransmit_scan;	/* lowest segment that may need retransmission */
+	uint32_t prr_delivered, prr_out, recover_flight;
+	struct retransmission { uint32_t seq; int64_t sent_ns; } *retransmissions;	/* FIFO ring, for lost retransmissions */
+	uint32_t retransmission_mask, retransmission_head, retransmission_tail;
+	int64_t newest_delivered_sent_ns;	/* RACK.xmit_ts */
+	uint32_t backoff;		/* consecutive RTOs */
+	int64_t rto_sent_ns; double undo_cwnd, undo_ssthresh; bool is_undo_possible;
+	struct sack_block seen_blocks[3];
+	/* timers, one event source */
+	uint32_t timer_source, acks_source, tail_source;
+	int64_t timer_set_ns;
+	int64_t rto_deadline_ns, tlp_deadline_ns, delack_deadline_ns, pace_deadline_ns, persist_deadline_ns, syn_deadline_ns;
+	uint32_t syn_attempts, persist_backoff;
+	bool is_tlp_outstanding; uint32_t tlp_end_seq;
+	/* path */
+	struct link *links[CCDRL_PATH_LINKS_MAX];
+	uint32_t n_links;
+	int64_t extra_delay_ns;
+	struct packet_ring tail;	/* the extra forward delay */
+	struct ack_ring acks;
+	/* receiver */
+	uint32_t rcv_nxt;
+	uint64_t *rcv_bitmap;		/* out-of-order segments, ring */
+	uint32_t rcv_mask, rcv_highest;
+	uint32_t unacked;		/* in-order segments since the last ACK */
+	int64_t echo_sent_ns;
+	struct sack_block blocks[4]; uint32_t n_blocks;
+	bool is_ce_pending;
+	/* counters since creation */
+	uint64_t sent_packets, sent_bytes, delivered_bytes, lost_bytes, retransmitted_bytes, received_packets, received_bytes,
+	    dropped_packets;
+	uint32_t loss_events, rto_events, ecn_marks;
+	bool is_cwnd_limited;
+	/* statistics since the reset */
+	struct ccdrl_subflow_stats base;	/* counters at the reset */
+	double cwnd_integral; int64_t cwnd_stamp_ns;
+	struct histogram rtt, queue_delay;
+};
+
+/* Data-sequence map: one segment's worth of the 64-bit data sequence space (seeds: ds_map). */
+enum map_flag { MAP_DELIVERED = 1, MAP_REINJECT = 2, MAP_REINJECTED = 4 };
+struct map {
+	uint64_t dsn;			/* first data sequence number, bytes */
+	uint16_t length_bytes;
+	uint8_t references;		/* segments carrying it without a subflow-level ACK */
+	uint8_t flags;
+	uint8_t subflows;		/* bit i: carried on subflow i (redundant scheduler, reinjection) */
+	uint8_t owner;			/* subflow it was first sent on */
+};
+
+struct conn {
+	struct ccdrl_sim *sim;
+	uint32_t index;
+	struct ccdrl_flow_config config;
+	uint32_t n_subflows;
+	struct subflow *subflows;
+	uint32_t source;
+	bool is_started, is_stopped, is_complete;
+	/* send side */
+	struct map *maps;
+	uint32_t map_mask;
+	uint32_t map_una;		/* first map without a data ACK */
+	uint32_t map_free;		/* first map not released (deferred drop) */
+	uint32_t map_nxt;		/* next new map */
+	uint64_t dsn_nxt;		/* next data sequence number */
+	uint64_t rwnd_edge;		/* data-level right edge granted by the receiver */
+	uint32_t reinject_scan, n_reinject;
+	uint32_t rr_next;
+	/* receive side */
+	uint32_t rcv_map_nxt;		/* next map wanted */
+	uint64_t rcv_dsn_nxt;		/* = bytes handed to the application, or waiting for it */
+	uint64_t unread_bytes;
+	bool is_reading;
+	/* schedulers */
+	double blest_lambda;
+	bool ecf_waiting;
+	/* counters */
+	uint64_t goodput_bytes, reinjected_bytes;
+	int64_t completion_ns;
+	uint64_t base_goodput_bytes, base_reinjected_bytes;
+};
+
+struct ccdrl_sim {
+	int64_t now_ns;
+	uint64_t seed;
+	uint32_t order;			/* sequence number that breaks ties */
+	struct heap_entry *heap; uint32_t heap_n, heap_capacity;
+	struct source *sources; uint32_t n_sources, sources_capacity;
+	struct link **links; uint32_t n_links;
+	struct conn **conns; uint32_t n_conns;
+	struct ccdrl_event_config *events; uint32_t n_events, next_event; uint32_t events_source;
+	uint64_t sent_packets;
+	int64_t stats_start_ns;
+	bool has_stats, is_out_of_memory, is_running;
+	struct drl_counters counters;
+	struct subflow **drl; uint32_t n_drl;	/* by drl id - 1 */
+	char error[160];
+};
+
+static inline uint32_t subflow_inflight(const struct subflow *sf)
+{
+	return sf->snd_nxt - sf->snd_una - sf->sacked - sf->lost;
+}
+
+static inline struct segment *subflow_segment(const struct subflow *sf, uint32_t seq)
+{
+	return &sf->segments[seq & sf->segment_mask];
+}
+
+static inline bool subflow_is_in_slow_start(const struct subflow *sf) { return sf->cwnd < sf->ssthresh; }
+
+#endif /* CCDRL_INTERNAL_H */
