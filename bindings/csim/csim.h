@@ -166,6 +166,7 @@ int ccdrl_sim_check(struct ccdrl_sim *sim);
 /* The datapath: records of the CCDRL_CC_DRL subflows that changed since the last call, windows back. */
 int drl_sim_get_buffer(struct ccdrl_sim *sim, struct drl_subflow_sample *samples, uint32_t *count);
 int drl_sim_update_cwnd(struct ccdrl_sim *sim, const struct drl_cwnd_action *actions, uint32_t n, int32_t *results);
+void drl_sim_cwnd_max_set(struct ccdrl_sim *sim, uint32_t cwnd_max_bytes);	/* the administrator's bound on actions */
 void drl_sim_counters(const struct ccdrl_sim *sim, struct drl_counters *out);
 /* Every drl subflow in the order of flows and paths, changed or not; returns how many there are (capacity may be 0). */
 int drl_sim_peek(struct ccdrl_sim *sim, struct drl_subflow_sample *samples, uint32_t capacity);

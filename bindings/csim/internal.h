@@ -51,7 +51,7 @@ uint32_t source_add(struct ccdrl_sim *sim, enum source_kind kind, void *object);
 void source_set(struct ccdrl_sim *sim, uint32_t source, int64_t time_ns);
 
 /* --- packets on a link --- */
-enum packet_flag { PACKET_CE = 1, PACKET_LOST = 2, PACKET_RETRANSMIT = 4 };
+enum packet_flag { PACKET_CE = 1, PACKET_LOST = 2, PACKET_RETRANSMIT = 4, PACKET_PROBE = 8 /* zero-window probe, no segment */ };
 struct packet {
 	int64_t arrival_ns;		/* at the far end of the link; enqueue time while CoDel has it queued */
 	int64_t departure_ns;		/* end of service */
@@ -217,23 +217,28 @@ struct subflow {
 	uint32_t high_seq;		/* recovery point: snd_nxt when the episode began */
 	uint32_t loss_scan, sacked_below_scan;	/* recovery.c: segments below loss_scan have been judged */
 	uint32_t retransmit_scan;	/* lowest segment that may need retransmission */
+	int64_t recovery_rto_ns;	/* send time of the first retransmission after an RTO, for the Eifel test; 0: none */
 	uint32_t prr_delivered, prr_out, recover_flight;
 	struct retransmission { uint32_t seq; int64_t sent_ns; } *retransmissions;	/* FIFO ring, for lost retransmissions */
 	uint32_t retransmission_mask, retransmission_head, retransmission_tail;
 	int64_t newest_delivered_sent_ns;	/* RACK.xmit_ts */
 	uint32_t backoff;		/* consecutive RTOs */
-	int64_t rto_sent_ns; double undo_cwnd, undo_ssthresh; bool is_undo_possible;
+	double undo_cwnd, undo_ssthresh; bool is_undo_possible;
 	struct sack_block seen_blocks[3];
 	/* timers, one event source */
 	uint32_t timer_source, acks_source, tail_source;
 	int64_t timer_set_ns;
-	int64_t rto_deadline_ns, tlp_deadline_ns, delack_deadline_ns, pace_deadline_ns, persist_deadline_ns, syn_deadline_ns;
+	int64_t restart_ns;		/* RTO and TLP count from here: last transmission into an empty pipe or last ACK */
+	int64_t delack_deadline_ns, pace_deadline_ns, reorder_deadline_ns, persist_deadline_ns, syn_deadline_ns;
+	int64_t pace_next_ns;		/* earliest next transmission */
 	uint32_t syn_attempts, persist_backoff;
+	bool is_syn_sent;
 	bool is_tlp_outstanding; uint32_t tlp_end_seq;
 	/* path */
 	struct link *links[CCDRL_PATH_LINKS_MAX];
 	uint32_t n_links;
 	int64_t extra_delay_ns;
+	int64_t base_rtt_ns;		/* two-way propagation, refreshed by delay events */
 	struct packet_ring tail;	/* the extra forward delay */
 	struct ack_ring acks;
 	/* receiver */
@@ -248,7 +253,6 @@ struct subflow {
 	uint64_t sent_packets, sent_bytes, delivered_bytes, lost_bytes, retransmitted_bytes, received_packets, received_bytes,
 	    dropped_packets;
 	uint32_t loss_events, rto_events, ecn_marks;
-	bool is_cwnd_limited;
 	/* statistics since the reset */
 	struct ccdrl_subflow_stats base;	/* counters at the reset */
 	double cwnd_integral; int64_t cwnd_stamp_ns;
@@ -283,7 +287,10 @@ struct conn {
 	uint64_t dsn_nxt;		/* next data sequence number */
 	uint64_t rwnd_edge;		/* data-level right edge granted by the receiver */
 	uint32_t reinject_scan, n_reinject;
+	uint32_t redundant_next[DRL_SUBFLOWS_MAX];	/* next map of each subflow under the redundant scheduler */
 	uint32_t rr_next;
+	bool is_backlogged;		/* the last push stopped with data left and no window for it */
+	bool is_rwnd_limited;
 	/* receive side */
 	uint32_t rcv_map_nxt;		/* next map wanted */
 	uint64_t rcv_dsn_nxt;		/* = bytes handed to the application, or waiting for it */
@@ -291,6 +298,7 @@ struct conn {
 	bool is_reading;
 	/* schedulers */
 	double blest_lambda;
+	int64_t blest_stamp_ns;
 	bool ecf_waiting;
 	/* counters */
 	uint64_t goodput_bytes, reinjected_bytes;
@@ -309,8 +317,10 @@ struct ccdrl_sim {
 	struct ccdrl_event_config *events; uint32_t n_events, next_event; uint32_t events_source;
 	uint64_t sent_packets;
 	int64_t stats_start_ns;
+	uint32_t n_links_down;
 	bool has_stats, is_out_of_memory, is_running;
 	struct drl_counters counters;
+	double cwnd_max_bytes;		/* the administrator's bound on actions */
 	struct subflow **drl; uint32_t n_drl;	/* by drl id - 1 */
 	char error[160];
 };
@@ -326,5 +336,83 @@ static inline struct segment *subflow_segment(const struct subflow *sf, uint32_t
 }
 
 static inline bool subflow_is_in_slow_start(const struct subflow *sf) { return sf->cwnd < sf->ssthresh; }
+
+/* --- histogram.c --- */
+bool histogram_init(struct histogram *histogram);
+void histogram_add(struct histogram *histogram, int64_t value_ns);
+void histogram_reset(struct histogram *histogram);
+/* Over the merged histograms; NaN without a sample. Resolution: 1/128 octave, midpoint. */
+double histogram_mean_ms(const struct histogram *const *histograms, uint32_t n);
+double histogram_quantile_ms(const struct histogram *const *histograms, uint32_t n, double quantile);
+
+/* --- subflow.c: life, transmission, timers --- */
+bool subflow_init(struct subflow *sf, struct conn *conn, uint32_t index);
+void subflow_free(struct subflow *sf);
+void subflow_connect(struct subflow *sf);		/* SYN, or MP_JOIN; established one round trip later */
+void subflow_rejoin(struct subflow *sf);
+void subflow_close(struct subflow *sf);			/* leaves the connection; its maps are reinjected elsewhere */
+void subflow_transmit(struct subflow *sf, uint32_t seq, bool is_retransmission);
+void subflow_send_map(struct subflow *sf, uint32_t map);	/* a new segment that carries this map */
+/* Room in the window, and pacing allows; arms the pacing timer if only that is missing. */
+bool subflow_may_send(struct subflow *sf);
+void subflow_rtt_sample(struct subflow *sf, int64_t rtt_ns);
+void subflow_timer_need(struct subflow *sf, int64_t deadline_ns);
+void subflow_timer_fire(struct subflow *sf);
+void subflow_tail_fire(struct subflow *sf);
+void subflow_cwnd_account(struct subflow *sf);		/* brings the time integral of cwnd up to now */
+void subflow_base_rtt_refresh(struct subflow *sf);
+bool subflow_is_cut(const struct subflow *sf);		/* a link on its path is down */
+bool subflow_grow_segments(struct subflow *sf);
+
+/* --- ack.c: ACK processing; recovery.c: loss detection and response --- */
+void subflow_acks_fire(struct subflow *sf);
+/* What one ACK delivered, gathered for the rate sample and the RTT sample. */
+struct delivery {
+	uint32_t segments;
+	int64_t newest_sent_ns;		/* of never retransmitted segments; < 0: none */
+	uint32_t prior_delivered;	/* rate sample: state when the newest delivered segment was sent */
+	int64_t prior_ns, send_elapsed_ns;
+	bool has_rate, is_app_limited;
+};
+void recovery_segment_delivered(struct subflow *sf, struct segment *segment, struct delivery *delivery);
+uint32_t recovery_detect(struct subflow *sf);		/* marks segments lost; how many */
+void recovery_enter(struct subflow *sf, enum drl_state state, uint32_t delivered);
+void recovery_prr(struct subflow *sf, uint32_t delivered, bool is_advancing, uint32_t newly_lost);
+void recovery_state_set(struct subflow *sf, enum drl_state state);
+void recovery_timeout(struct subflow *sf);		/* RTO */
+void recovery_probe(struct subflow *sf);		/* TLP */
+bool recovery_retransmit_next(struct subflow *sf);	/* false: nothing to retransmit */
+bool recovery_undo(struct subflow *sf, const struct ack *ack);	/* spurious RTO (Eifel) */
+int64_t recovery_timeout_ns(const struct subflow *sf);	/* deadlines, from sf->restart_ns */
+int64_t recovery_probe_ns(const struct subflow *sf);	/* TIME_NEVER: no probe is due */
+
+/* --- receiver.c --- */
+void receiver_segment(struct subflow *sf, const struct packet *packet);
+void receiver_ack(struct subflow *sf);			/* sends an ACK now */
+void receiver_bitmap_grow(struct subflow *sf, uint64_t *bitmap, uint32_t mask);
+
+/* --- conn.c --- */
+struct conn *conn_new(struct ccdrl_sim *sim, const struct ccdrl_flow_config *config, uint32_t index);
+void conn_free(struct conn *conn);
+void conn_fire(struct conn *conn);
+void conn_established(struct conn *conn, struct subflow *sf);
+void conn_push(struct conn *conn);			/* hands out data while subflows have room */
+void conn_data_ack(struct conn *conn, const struct ack *ack);
+void conn_map_delivered(struct conn *conn, uint32_t map);	/* receiver: a copy of this map has arrived */
+void conn_map_release(struct conn *conn, struct map *map);	/* sender: one subflow-level reference less */
+void conn_reinject(struct conn *conn, const struct subflow *sf); /* data-level retransmission of what sf carries */
+void conn_window_probe(struct subflow *sf);
+void conn_reading_set(struct conn *conn, bool is_reading);
+uint64_t conn_unsent_bytes(const struct conn *conn);	/* written by the application, no map yet */
+static inline struct map *conn_map(const struct conn *conn, uint32_t map) { return &conn->maps[map & conn->map_mask]; }
+
+/* --- scheduler.c: the subflow that gets the next map; NULL: nobody, wait --- */
+struct subflow *scheduler_pick(struct conn *conn, uint32_t exclude_mask);
+
+/* --- drl.c --- */
+void drl_subflow_add(struct subflow *sf);		/* a new subflow id */
+void drl_subflow_touch(struct subflow *sf, enum drl_event event);	/* the record has changed */
+void drl_timeout(struct subflow *sf);		/* an RTO ends the lease */
+void drl_sample_fill(const struct subflow *sf, struct drl_subflow_sample *out);
 
 #endif /* CCDRL_INTERNAL_H */
