@@ -150,7 +150,7 @@ static void ack_process(struct subflow *sf, const struct ack *ack)
 	if (sf->state == DRL_STATE_OPEN || sf->state == DRL_STATE_DISORDER || sf->state == DRL_STATE_LOSS ||
 	    sf->cc->owns_recovery || sf->cc == &cc_drl)
 		sf->cc->on_ack(sf, &info);
-	if (sf->snd_una != sf->snd_nxt) {
+	if (sf->snd_una != sf->snd_nxt && unlikely(sf->timer_set_ns > sim->now_ns + 2 * sf->srtt_ns)) {
 		int64_t probe_ns = recovery_probe_ns(sf), rto_ns = recovery_timeout_ns(sf);
 
 		subflow_timer_need(sf, probe_ns < rto_ns ? probe_ns : rto_ns);
@@ -173,6 +173,7 @@ void subflow_acks_fire(struct subflow *sf)
 		if (sf->is_closed || !sf->is_established)
 			continue;
 		ack_process(sf, &ack);
+		record(sf, CCDRL_RECORD_ACK, ack.cumulative, ack.data_ack);
 		conn_push(sf->conn);
 	}
 	source_set(sim, sf->acks_source, ring->head != ring->tail ? ring->slots[ring->head & ring->mask].arrival_ns : TIME_NEVER);

@@ -48,7 +48,8 @@ void ccdrl_sim_free(struct ccdrl_sim *sim)
 	free(sim->events);
 	free(sim->drl);
 	free(sim->sources);
-	free(sim->heap);
+	free(sim->tree);
+	record_free(sim);
 	free(sim);
 }
 
@@ -196,10 +197,13 @@ int ccdrl_sim_run(struct ccdrl_sim *sim, int64_t until_ns)
 {
 	if (until_ns < sim->now_ns)
 		return refuse(sim, CCDRL_ERR_STATE, "cannot run to a time in the past");
-	while (sim->heap_n > 0 && sim->heap[0].time_ns <= until_ns) {
-		const struct source *source = &sim->sources[sim->heap[0].source];
+	for (;;) {
+		event_key next = sim->tree[1];
+		const struct source *source = &sim->sources[(uint32_t)next];
 
-		sim->now_ns = sim->heap[0].time_ns;
+		if ((int64_t)(next >> 64) > until_ns)
+			break;
+		sim->now_ns = (int64_t)(next >> 64);
 		switch (source->kind) {
 		case SOURCE_LINK:
 			link_fire(sim, source->object);

@@ -198,6 +198,8 @@ static void note_rwnd_limited(struct conn *conn)
 void conn_push(struct conn *conn)
 {
 	bool is_redundant = conn->config.scheduler == CCDRL_SCHEDULER_REDUNDANT && conn->n_subflows > 1;
+	bool is_sticky = conn->config.scheduler == CCDRL_SCHEDULER_MINRTT;	/* the pick holds while it has room */
+	struct subflow *sf = NULL;
 
 	if (!conn->is_started || conn->is_stopped)
 		return;
@@ -211,7 +213,6 @@ void conn_push(struct conn *conn)
 	while (unlikely(conn->n_reinject > 0) && push_reinjection(conn))
 		;
 	for (;;) {
-		struct subflow *sf;
 		uint32_t length_bytes;
 
 		if (unlikely(is_redundant) && push_copy(conn))
@@ -225,7 +226,8 @@ void conn_push(struct conn *conn)
 			note_rwnd_limited(conn);
 			break;
 		}
-		sf = scheduler_pick(conn, 0);
+		if (!is_sticky || sf == NULL || !subflow_may_send(sf))
+			sf = scheduler_pick(conn, 0);
 		if (sf == NULL) {
 			conn->is_backlogged = true;
 			break;
@@ -329,6 +331,7 @@ void conn_window_probe(struct subflow *sf)
 	};
 
 	sf->sent_packets++;
+	record(sf, CCDRL_RECORD_PROBE, sf->snd_nxt, UINT32_MAX);
 	link_send(sf->sim, sf->links[0], &packet);
 }
 

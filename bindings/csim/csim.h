@@ -171,6 +171,23 @@ void drl_sim_counters(const struct ccdrl_sim *sim, struct drl_counters *out);
 /* Every drl subflow in the order of flows and paths, changed or not; returns how many there are (capacity may be 0). */
 int drl_sim_peek(struct ccdrl_sim *sim, struct drl_subflow_sample *samples, uint32_t capacity);
 
+/* What happens to segments: a ring of the newest `capacity` records (0: off), read oldest first and taken out. */
+enum ccdrl_record_kind {
+	CCDRL_RECORD_SEND, CCDRL_RECORD_RETRANSMIT, CCDRL_RECORD_PROBE /* of a zero window */, CCDRL_RECORD_RECEIVE,
+	CCDRL_RECORD_DROP /* by a queue or a wire */, CCDRL_RECORD_ACK /* reached the sender */, CCDRL_RECORD_RTO
+};
+struct ccdrl_record {
+	int64_t time_ns;
+	double cwnd_segments, ssthresh_segments;	/* after the event */
+	uint32_t kind;			/* enum ccdrl_record_kind */
+	uint32_t flow, path;
+	uint32_t seq;			/* segment number; ACK: next one wanted; RTO: first without an ACK */
+	uint32_t map;			/* data-sequence map sent; ACK: next one wanted; UINT32_MAX: none */
+	uint32_t state;			/* enum drl_state */
+};
+int ccdrl_sim_record_enable(struct ccdrl_sim *sim, uint32_t capacity);
+uint32_t ccdrl_sim_record_read(struct ccdrl_sim *sim, struct ccdrl_record *out, uint32_t capacity);
+
 /* N simulators in one call on a pool of threads: for each, the actions are written, the clock runs to until_ns[i], and all
    drl subflows are peeked into samples[first_row[i] ...]. Row r of actions belongs to row r of samples; an action with
    subflow_id 0 is passed over. first_row has n + 1 entries. Returns 0, or the first error. */

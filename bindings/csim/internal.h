@@ -3,7 +3,7 @@
  *
  * What the simulator's parts know of each other.
  *
- *   heap.c      event sources ordered by (time, sequence number)
+ *   tournament.c event sources ordered by (time, sequence number)
  *   rng.h       xoshiro256** for each link
  *   link.c      FIFO service, propagation, random loss, events; aqm_*.c RED, CoDel, PIE; trace.c varying capacity
  *   subflow.c   sender: transmission, ACK processing; recovery.c SACK scoreboard, PRR, RTO; receiver.c
@@ -12,7 +12,7 @@
  *   drl.c       samples out, leased windows in, fallback
  *
  * The speed comes from one decision: a FIFO link knows a packet's departure when the packet arrives, so a packet costs one
- * event for each link (its arrival at the far end) and each link, being FIFO, needs only its first packet in the heap.
+ * event for each link (its arrival at the far end) and each link, being FIFO, needs only its first packet among the event sources.
  */
 #ifndef CCDRL_INTERNAL_H
 #define CCDRL_INTERNAL_H
@@ -42,10 +42,10 @@ struct link;
 /* --- rng (rng.h) --- */
 struct rng { uint64_t s[4]; };
 
-/* --- event sources (heap.c) --- */
+/* --- event sources (tournament.c) --- */
 enum source_kind { SOURCE_LINK, SOURCE_ACKS, SOURCE_TAIL, SOURCE_TIMER, SOURCE_CONN, SOURCE_EVENTS };
-struct heap_entry { int64_t time_ns; uint32_t order; uint32_t source; };
-struct source { uint32_t kind; uint32_t position; void *object; };	/* position UINT32_MAX: not in the heap */
+__extension__ typedef unsigned __int128 event_key;	/* time, order, source from high to low */
+struct source { uint32_t kind; void *object; };
 uint32_t source_add(struct ccdrl_sim *sim, enum source_kind kind, void *object);	/* UINT32_MAX: no memory */
 /* (Re)schedules a source; TIME_NEVER takes it out. */
 void source_set(struct ccdrl_sim *sim, uint32_t source, int64_t time_ns);
@@ -310,8 +310,9 @@ struct ccdrl_sim {
 	int64_t now_ns;
 	uint64_t seed;
 	uint32_t order;			/* sequence number that breaks ties */
-	struct heap_entry *heap; uint32_t heap_n, heap_capacity;
-	struct source *sources; uint32_t n_sources, sources_capacity;
+	event_key *tree;		/* tournament.c: node 1 is the next event */
+	uint32_t tree_leaves;
+	struct source *sources; uint32_t n_sources;
 	struct link **links; uint32_t n_links;
 	struct conn **conns; uint32_t n_conns;
 	struct ccdrl_event_config *events; uint32_t n_events, next_event; uint32_t events_source;
@@ -322,6 +323,7 @@ struct ccdrl_sim {
 	struct drl_counters counters;
 	double cwnd_max_bytes;		/* the administrator's bound on actions */
 	struct subflow **drl; uint32_t n_drl;	/* by drl id - 1 */
+	struct recorder *recorder;	/* NULL: nothing is recorded */
 	char error[160];
 };
 
@@ -408,6 +410,15 @@ static inline struct map *conn_map(const struct conn *conn, uint32_t map) { retu
 
 /* --- scheduler.c: the subflow that gets the next map; NULL: nobody, wait --- */
 struct subflow *scheduler_pick(struct conn *conn, uint32_t exclude_mask);
+
+/* --- record.c --- */
+void record_add(const struct subflow *sf, enum ccdrl_record_kind kind, uint32_t seq, uint32_t map);
+void record_free(struct ccdrl_sim *sim);
+static inline void record(const struct subflow *sf, enum ccdrl_record_kind kind, uint32_t seq, uint32_t map)
+{
+	if (unlikely(sf->sim->recorder != NULL))
+		record_add(sf, kind, seq, map);
+}
 
 /* --- drl.c --- */
 void drl_subflow_add(struct subflow *sf);		/* a new subflow id */

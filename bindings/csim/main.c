@@ -10,6 +10,8 @@
 
 #include "internal.h"
 
+#define HEAP_OPERATIONS 2000000
+
 static int add_link(struct ccdrl_sim *sim, double rate_bps, int64_t delay_ns, double loss_p)
 {
 	struct ccdrl_link_config config = { .rate_bps = rate_bps, .delay_ns = delay_ns };
@@ -33,7 +35,7 @@ static int add_flow(struct ccdrl_sim *sim, uint32_t cc, uint32_t first_link, uin
 int main(int argc, char **argv)
 {
 	uint32_t cc = argc > 1 ? (uint32_t)atoi(argv[1]) : CCDRL_CC_LIA;
-	double seconds = argc > 2 ? atof(argv[2]) : 60, loss_p = argc > 3 ? atof(argv[3]) : 0, wall;
+	double seconds = argc > 2 ? atof(argv[2]) : 60, loss_p = argc > 3 ? atof(argv[3]) : 0, wall, heap_s;
 	struct ccdrl_sim *sim = ccdrl_sim_new(1);
 	struct timespec start, end;
 
@@ -57,6 +59,9 @@ int main(int argc, char **argv)
 		    (double)stats.goodput_bytes * 8e-6 / seconds, stats.queue_delay_mean_ms, stats.queue_delay_p95_ms,
 		    (double)stats.retransmitted_bytes / (double)(stats.sent_bytes ? stats.sent_bytes : 1));
 	}
+	heap_s = argc > 4 ? 1 : ccdrl_bench_heap(HEAP_OPERATIONS) / HEAP_OPERATIONS;
+	printf("%.1f ns a heap operation: %.3f packets a heap operation\n", heap_s * 1e9,
+	    (double)ccdrl_sim_packets(sim) / wall * heap_s);
 	printf("%llu packets in %.3f s: %.2f million a second; check %d\n", (unsigned long long)ccdrl_sim_packets(sim), wall,
 	    (double)ccdrl_sim_packets(sim) / wall * 1e-6, ccdrl_sim_check(sim));
 	ccdrl_sim_free(sim);

@@ -129,6 +129,7 @@ void receiver_segment(struct subflow *sf, const struct packet *packet)
 	bool is_ack_now = false;
 
 	sf->received_packets++;
+	record(sf, CCDRL_RECORD_RECEIVE, seq, UINT32_MAX);
 	if (unlikely(packet->flags & PACKET_PROBE)) {
 		receiver_ack(sf);
 		return;

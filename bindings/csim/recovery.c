@@ -236,6 +236,7 @@ void recovery_timeout(struct subflow *sf)
 	recovery_state_set(sf, DRL_STATE_LOSS);
 	if (sf->cc == &cc_drl)
 		sf->u.drl.rto_seq = ++sf->u.drl.seq;
+	record(sf, CCDRL_RECORD_RTO, sf->snd_una, UINT32_MAX);
 	if (sf->backoff >= REMOVE_RTOS) {
 		subflow_close(sf);
 		subflow_rejoin(sf);

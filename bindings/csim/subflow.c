@@ -39,7 +39,7 @@ bool subflow_init(struct subflow *sf, struct conn *conn, uint32_t index)
 	    sf->syn_deadline_ns = sf->timer_set_ns = TIME_NEVER;
 	sf->timer_source = source_add(sim, SOURCE_TIMER, sf);
 	sf->acks_source = source_add(sim, SOURCE_ACKS, sf);
-	sf->tail_source = source_add(sim, SOURCE_TAIL, sf);
+	sf->tail_source = sf->extra_delay_ns > 0 ? source_add(sim, SOURCE_TAIL, sf) : 0;
 	if (sf->timer_source == UINT32_MAX || sf->acks_source == UINT32_MAX || sf->tail_source == UINT32_MAX)
 		return false;
 	if (!histogram_init(&sf->rtt) || !histogram_init(&sf->queue_delay))
@@ -280,6 +280,7 @@ void subflow_transmit(struct subflow *sf, uint32_t seq, bool is_retransmission)
 	sf->sent_packets++;
 	sf->sent_bytes += segment->payload_bytes;
 	sim->sent_packets++;
+	record(sf, is_retransmission ? CCDRL_RECORD_RETRANSMIT : CCDRL_RECORD_SEND, seq, segment->map);
 	link_send(sim, sf->links[0], &packet);
 }
 
@@ -434,4 +435,5 @@ void subflow_packet_dropped(struct ccdrl_sim *sim, const struct packet *packet)
 {
 	(void)sim;
 	packet->subflow->dropped_packets++;
+	record(packet->subflow, CCDRL_RECORD_DROP, packet->seq, UINT32_MAX);
 }

@@ -20,20 +20,23 @@ static void yardstick_push(struct event *heap, uint32_t n, struct event event)
 	heap[n] = event;
 }
 
+/* Bottom-up, as in the C++ standard libraries: the hole goes to a leaf without a branch on the data, then the last entry up. */
 static struct event yardstick_pop(struct event *heap, uint32_t n)
 {
 	struct event top = heap[0], last = heap[n - 1];
 	uint32_t position = 0, child;
 
-	while ((child = 2 * position + 1) < n - 1) {
-		if (child + 1 < n - 1 && heap[child + 1].time < heap[child].time)
-			child++;
-		if (heap[child].time >= last.time)
-			break;
+	while ((child = 2 * position + 2) < n) {
+		child -= heap[child - 1].time < heap[child].time;
 		heap[position] = heap[child];
 		position = child;
 	}
-	heap[position] = last;
+	if (child == n) {
+		heap[position] = heap[child - 1];
+		position = child - 1;
+	}
+	if (position < n - 1)
+		yardstick_push(heap, position, last);
 	return top;
 }
 

@@ -6,8 +6,7 @@
  */
 #include "cc.h"
 
-static void
-balia_on_ack(struct subflow *sf, const struct ack_info *ack)
+static void balia_on_ack(struct subflow *sf, const struct ack_info *ack)
 {
 	double segments = cc_avoidance_segments(sf, ack);
 
@@ -27,16 +26,15 @@ balia_on_ack(struct subflow *sf, const struct ack_info *ack)
 }
 
 /* A loss takes w/2 * min(alpha, 1.5). */
-static double
-balia_ssthresh(struct subflow *sf)
+static double balia_ssthresh(struct subflow *sf)
 {
 	struct cc_coupling coupling = cc_couple(sf);
 
 	if (coupling.n == 1)
-		return (cc_reno_ssthresh(sf));
+		return cc_reno_ssthresh(sf);
 	double alpha = coupling.rate_max / cc_window(sf);
 
-	return (cc_max(sf->cwnd - sf->cwnd / 2.0 * cc_min(alpha, 1.5), 2.0));
+	return cc_max(sf->cwnd - sf->cwnd / 2.0 * cc_min(alpha, 1.5), 2.0);
 }
 
 const struct cc_ops cc_balia = {

@@ -25,18 +25,16 @@ enum bbr_mode { BBR_STARTUP, BBR_DRAIN, BBR_PROBE_BW, BBR_PROBE_RTT };
 
 static const double bbr_cycle_gain[BBR_CYCLE_LENGTH] = { 1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0 };
 
-static inline double
-bbr_bw(const struct bbr_state *bbr)
+static inline double bbr_bw(const struct bbr_state *bbr)
 {
-	return (bbr->bw_filter[0]);
+	return bbr->bw_filter[0];
 }
 
 /*
  * Windowed maximum over BBR_BW_ROUNDS rounds in three slots (K. Nichols): the best sample, and the best after it from the
  * later part of the window, so that an expiring best has a successor.
  */
-static void
-bbr_bw_update(struct bbr_state *bbr, double bw)
+static void bbr_bw_update(struct bbr_state *bbr, double bw)
 {
 	double *best = bbr->bw_filter;
 	uint64_t *round = bbr->bw_round, now = bbr->round_count;
@@ -67,39 +65,35 @@ bbr_bw_update(struct bbr_state *bbr, double bw)
 	}
 }
 
-static double
-bbr_initial_cwnd(const struct subflow *sf)
+static double bbr_initial_cwnd(const struct subflow *sf)
 {
 	double cwnd = sf->conn->config.initial_cwnd_segments;
 
-	return (cwnd > 0.0 ? cwnd : BBR_DEFAULT_CWND);
+	return cwnd > 0.0 ? cwnd : BBR_DEFAULT_CWND;
 }
 
 /* Section 4.2.3.2: gain * BDP and room for the quanta; even, because ACKs cover two; two more while probing up, so that
    even a small BDP gets above itself (Linux). */
-static double
-bbr_inflight_target(const struct subflow *sf, double gain)
+static double bbr_inflight_target(const struct subflow *sf, double gain)
 {
 	const struct bbr_state *bbr = &sf->u.bbr;
 
 	if (bbr->min_rtt_ns == 0)
-		return (bbr_initial_cwnd(sf));
+		return bbr_initial_cwnd(sf);
 	double target = ceil(gain * bbr_bw(bbr) * (double)bbr->min_rtt_ns / NS_PER_S) + BBR_QUANTUM_SEGMENTS;
 
 	target = 2.0 * ceil(target / 2.0);
-	return (bbr->mode == BBR_PROBE_BW && bbr->cycle_index == 0 ? target + 2.0 : target);
+	return bbr->mode == BBR_PROBE_BW && bbr->cycle_index == 0 ? target + 2.0 : target;
 }
 
-static void
-bbr_cycle_enter(struct bbr_state *bbr, uint32_t index, int64_t now_ns)
+static void bbr_cycle_enter(struct bbr_state *bbr, uint32_t index, int64_t now_ns)
 {
 	bbr->cycle_index = index;
 	bbr->cycle_stamp_ns = now_ns;
 }
 
 /* Section 4.3.4.3: any phase but the draining one, at random (xorshift64*), so that flows do not probe in step. */
-static void
-bbr_probe_bw_enter(struct bbr_state *bbr, int64_t now_ns)
+static void bbr_probe_bw_enter(struct bbr_state *bbr, int64_t now_ns)
 {
 	uint64_t x = bbr->rng_state;
 
@@ -113,8 +107,7 @@ bbr_probe_bw_enter(struct bbr_state *bbr, int64_t now_ns)
 	bbr_cycle_enter(bbr, draw == 0 ? 0 : draw + 1, now_ns);
 }
 
-static void
-bbr_probe_rtt_leave(struct subflow *sf, int64_t now_ns)
+static void bbr_probe_rtt_leave(struct subflow *sf, int64_t now_ns)
 {
 	struct bbr_state *bbr = &sf->u.bbr;
 
@@ -129,8 +122,7 @@ bbr_probe_rtt_leave(struct subflow *sf, int64_t now_ns)
 }
 
 /* Sections 4.1.1.2 and 4.1.1.3: rounds by delivered segments, and the rate filter. */
-static void
-bbr_update_bw(struct bbr_state *bbr, const struct subflow *sf, const struct ack_info *ack)
+static void bbr_update_bw(struct bbr_state *bbr, const struct subflow *sf, const struct ack_info *ack)
 {
 	bbr->is_round_start = false;
 	if (ack->rate_interval_ns <= 0)
@@ -150,8 +142,7 @@ bbr_update_bw(struct bbr_state *bbr, const struct subflow *sf, const struct ack_
 }
 
 /* Section 4.3.4.3: the gain of 1.25 holds until it has filled the pipe or lost, that of 0.75 at most until it is drained. */
-static void
-bbr_update_cycle(struct subflow *sf, const struct ack_info *ack)
+static void bbr_update_cycle(struct subflow *sf, const struct ack_info *ack)
 {
 	struct bbr_state *bbr = &sf->u.bbr;
 	double gain = bbr_cycle_gain[bbr->cycle_index];
@@ -170,8 +161,7 @@ bbr_update_cycle(struct subflow *sf, const struct ack_info *ack)
 }
 
 /* Sections 4.3.2.2 and 4.3.3: Startup ends at the plateau of the rate, Drain when inflight is down to one BDP. */
-static void
-bbr_update_startup(struct subflow *sf, const struct ack_info *ack)
+static void bbr_update_startup(struct subflow *sf, const struct ack_info *ack)
 {
 	struct bbr_state *bbr = &sf->u.bbr;
 
@@ -193,8 +183,7 @@ bbr_update_startup(struct subflow *sf, const struct ack_info *ack)
 
 /* Sections 4.1.2.2 and 4.3.5: the RTT filter; when it has not been renewed for 10 s, ProbeRTT: four segments for 200 ms and
    a round. */
-static void
-bbr_update_min_rtt(struct subflow *sf, const struct ack_info *ack)
+static void bbr_update_min_rtt(struct subflow *sf, const struct ack_info *ack)
 {
 	struct bbr_state *bbr = &sf->u.bbr;
 	bool is_expired = ack->now_ns > bbr->min_rtt_stamp_ns + BBR_MIN_RTT_WINDOW_NS;
@@ -229,8 +218,7 @@ bbr_update_min_rtt(struct subflow *sf, const struct ack_info *ack)
 		bbr->is_idle_restart = false;
 }
 
-static void
-bbr_update_gains(struct bbr_state *bbr)
+static void bbr_update_gains(struct bbr_state *bbr)
 {
 	switch ((enum bbr_mode)bbr->mode) {
 	case BBR_STARTUP:
@@ -251,8 +239,7 @@ bbr_update_gains(struct bbr_state *bbr)
 }
 
 /* Section 4.2.1; wire bytes, as the core paces. Before the pipe is full the rate only rises: the first samples are short of the path. */
-static void
-bbr_set_pacing(struct subflow *sf)
+static void bbr_set_pacing(struct subflow *sf)
 {
 	const struct bbr_state *bbr = &sf->u.bbr;
 	/* Section 4.3.4.4: after idling a flow in ProbeBW starts at the estimate, no faster. */
@@ -264,8 +251,7 @@ bbr_set_pacing(struct subflow *sf)
 }
 
 /* Section 4.2.3. */
-static void
-bbr_set_cwnd(struct subflow *sf, const struct ack_info *ack)
+static void bbr_set_cwnd(struct subflow *sf, const struct ack_info *ack)
 {
 	struct bbr_state *bbr = &sf->u.bbr;
 	double delivered = ack->delivered_segments;
@@ -290,8 +276,7 @@ bbr_set_cwnd(struct subflow *sf, const struct ack_info *ack)
 		sf->cwnd = cc_min(sf->cwnd, BBR_CWND_MIN);
 }
 
-static void
-bbr_init(struct subflow *sf)
+static void bbr_init(struct subflow *sf)
 {
 	struct bbr_state *bbr = &sf->u.bbr;
 	int64_t rtt_ns = sf->srtt_ns > 0 ? sf->srtt_ns : BBR_DEFAULT_RTT_NS;
@@ -307,8 +292,7 @@ bbr_init(struct subflow *sf)
 	sf->pacing_bytes_per_s = BBR_HIGH_GAIN * sf->cwnd * (sf->mss_bytes + CCDRL_HEADER_BYTES) * NS_PER_S / (double)rtt_ns;
 }
 
-static void
-bbr_on_ack(struct subflow *sf, const struct ack_info *ack)
+static void bbr_on_ack(struct subflow *sf, const struct ack_info *ack)
 {
 	struct bbr_state *bbr = &sf->u.bbr;
 
@@ -325,16 +309,14 @@ bbr_on_ack(struct subflow *sf, const struct ack_info *ack)
 }
 
 /* BBR has no use for ssthresh; the call marks an episode, whose end restores the window. */
-static double
-bbr_ssthresh(struct subflow *sf)
+static double bbr_ssthresh(struct subflow *sf)
 {
 	sf->u.bbr.prior_cwnd = cc_max(sf->u.bbr.prior_cwnd, sf->cwnd);
-	return (sf->ssthresh);
+	return sf->ssthresh;
 }
 
 /* Section 4.2.3.4. */
-static void
-bbr_on_state(struct subflow *sf, enum drl_state old_state)
+static void bbr_on_state(struct subflow *sf, enum drl_state old_state)
 {
 	struct bbr_state *bbr = &sf->u.bbr;
 
@@ -356,8 +338,7 @@ bbr_on_state(struct subflow *sf, enum drl_state old_state)
 }
 
 /* Linux: nothing was lost, so Startup may go on. */
-static void
-bbr_on_undo(struct subflow *sf)
+static void bbr_on_undo(struct subflow *sf)
 {
 	sf->u.bbr.full_bw = 0.0;
 	sf->u.bbr.full_bw_count = 0;

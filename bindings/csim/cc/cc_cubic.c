@@ -9,8 +9,7 @@
 #define CUBIC_BETA 0.7		/* section 4.6 */
 #define CUBIC_ALPHA (3.0 * (1.0 - CUBIC_BETA) / (1.0 + CUBIC_BETA))	/* section 4.3 */
 
-static void
-cubic_init(struct subflow *sf)
+static void cubic_init(struct subflow *sf)
 {
 	hystart_init(sf);
 }
@@ -19,15 +18,13 @@ cubic_init(struct subflow *sf)
  * epoch_start_ns: > 0 the congestion avoidance stage began then; 0 it has yet to begin; < 0 the stage stands still with
  * -epoch_start_ns behind it. Section 4.2: time in which the window was not used does not count.
  */
-static void
-cubic_epoch_pause(struct cubic_state *cubic, int64_t now_ns)
+static void cubic_epoch_pause(struct cubic_state *cubic, int64_t now_ns)
 {
 	if (cubic->epoch_start_ns > 0)
 		cubic->epoch_start_ns -= now_ns;
 }
 
-static void
-cubic_epoch_run(struct subflow *sf, int64_t now_ns)
+static void cubic_epoch_run(struct subflow *sf, int64_t now_ns)
 {
 	struct cubic_state *cubic = &sf->u.cubic;
 
@@ -50,16 +47,14 @@ cubic_epoch_run(struct subflow *sf, int64_t now_ns)
 }
 
 /* Section 4.2, figure 1: W_cubic(t) = C (t - K)^3 + W_max. */
-static double
-cubic_window(const struct cubic_state *cubic, double t_s)
+static double cubic_window(const struct cubic_state *cubic, double t_s)
 {
 	double offset_s = t_s - cubic->k_s;
 
-	return (CUBIC_C * offset_s * offset_s * offset_s + cubic->origin_point);
+	return CUBIC_C * offset_s * offset_s * offset_s + cubic->origin_point;
 }
 
-static void
-cubic_avoid(struct subflow *sf, double segments, int64_t now_ns)
+static void cubic_avoid(struct subflow *sf, double segments, int64_t now_ns)
 {
 	struct cubic_state *cubic = &sf->u.cubic;
 
@@ -80,8 +75,7 @@ cubic_avoid(struct subflow *sf, double segments, int64_t now_ns)
 	sf->cwnd += segments * (target - sf->cwnd) / sf->cwnd;
 }
 
-static void
-cubic_on_ack(struct subflow *sf, const struct ack_info *ack)
+static void cubic_on_ack(struct subflow *sf, const struct ack_info *ack)
 {
 	struct cubic_state *cubic = &sf->u.cubic;
 	double segments = ack->acked_segments;
@@ -104,8 +98,7 @@ cubic_on_ack(struct subflow *sf, const struct ack_info *ack)
 		cc_reno_avoid(sf, segments);
 }
 
-static double
-cubic_ssthresh(struct subflow *sf)
+static double cubic_ssthresh(struct subflow *sf)
 {
 	struct cubic_state *cubic = &sf->u.cubic;
 
@@ -114,11 +107,10 @@ cubic_ssthresh(struct subflow *sf)
 	cubic->cwnd_prior = sf->cwnd;
 	/* Section 4.7, fast convergence: a window that stayed below the last W_max leaves room for newcomers. */
 	cubic->w_max = sf->cwnd < cubic->w_max ? sf->cwnd * (1.0 + CUBIC_BETA) / 2.0 : sf->cwnd;
-	return (cc_max(sf->cwnd * CUBIC_BETA, 2.0));
+	return cc_max(sf->cwnd * CUBIC_BETA, 2.0);
 }
 
-static void
-cubic_on_state(struct subflow *sf, enum drl_state old_state)
+static void cubic_on_state(struct subflow *sf, enum drl_state old_state)
 {
 	(void)old_state;
 	/* Section 4.8: after a time-out the next congestion avoidance begins at its own W_max, K = 0. */
@@ -128,8 +120,7 @@ cubic_on_state(struct subflow *sf, enum drl_state old_state)
 
 /* Section 4.9.1. The curve through the restored window with the former plateau is the former curve below W_max, so W_max is
    all that has to come back; above it the convex part starts anew, which is the cautious side. */
-static void
-cubic_on_undo(struct subflow *sf)
+static void cubic_on_undo(struct subflow *sf)
 {
 	sf->u.cubic.w_max = sf->u.cubic.origin_point;
 	sf->u.cubic.epoch_start_ns = 0;

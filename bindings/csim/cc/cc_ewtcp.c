@@ -7,8 +7,7 @@
  */
 #include "cc.h"
 
-static void
-ewtcp_on_ack(struct subflow *sf, const struct ack_info *ack)
+static void ewtcp_on_ack(struct subflow *sf, const struct ack_info *ack)
 {
 	double segments = cc_avoidance_segments(sf, ack);
 
@@ -19,10 +18,9 @@ ewtcp_on_ack(struct subflow *sf, const struct ack_info *ack)
 	sf->cwnd += segments / (n * n * sf->cwnd);
 }
 
-static double
-ewtcp_ssthresh(struct subflow *sf)
+static double ewtcp_ssthresh(struct subflow *sf)
 {
-	return (cc_reno_ssthresh(sf));
+	return cc_reno_ssthresh(sf);
 }
 
 const struct cc_ops cc_ewtcp = {

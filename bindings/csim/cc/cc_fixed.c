@@ -5,27 +5,23 @@
  */
 #include "cc.h"
 
-static double
-fixed_ssthresh(struct subflow *sf)
+static double fixed_ssthresh(struct subflow *sf)
 {
-	return (sf->conn->config.fixed_cwnd_segments);
+	return sf->conn->config.fixed_cwnd_segments;
 }
 
-static void
-fixed_init(struct subflow *sf)
+static void fixed_init(struct subflow *sf)
 {
 	sf->cwnd = sf->ssthresh = fixed_ssthresh(sf);
 }
 
-static void
-fixed_on_ack(struct subflow *sf, const struct ack_info *ack)
+static void fixed_on_ack(struct subflow *sf, const struct ack_info *ack)
 {
 	(void)ack;
 	sf->cwnd = fixed_ssthresh(sf);
 }
 
-static void
-fixed_on_state(struct subflow *sf, enum drl_state old_state)
+static void fixed_on_state(struct subflow *sf, enum drl_state old_state)
 {
 	(void)old_state;
 	sf->cwnd = fixed_ssthresh(sf);		/* a time-out has collapsed it */

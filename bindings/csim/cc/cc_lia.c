@@ -6,8 +6,7 @@
  */
 #include "cc.h"
 
-static void
-lia_on_ack(struct subflow *sf, const struct ack_info *ack)
+static void lia_on_ack(struct subflow *sf, const struct ack_info *ack)
 {
 	double segments = cc_avoidance_segments(sf, ack);
 
@@ -24,10 +23,9 @@ lia_on_ack(struct subflow *sf, const struct ack_info *ack)
 		cc_reno_avoid(sf, segments);
 }
 
-static double
-lia_ssthresh(struct subflow *sf)
+static double lia_ssthresh(struct subflow *sf)
 {
-	return (cc_reno_ssthresh(sf));		/* section 3: the decrease is Reno's */
+	return cc_reno_ssthresh(sf);		/* section 3: the decrease is Reno's */
 }
 
 const struct cc_ops cc_lia = {

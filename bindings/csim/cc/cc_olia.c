@@ -7,35 +7,31 @@
 #include "cc.h"
 
 /* l of the draft: the larger of the segments ACKed between the last two losses and since the last loss. */
-static inline double
-olia_interval(const struct olia_state *olia)
+static inline double olia_interval(const struct olia_state *olia)
 {
-	return ((double)(olia->l1_segments > olia->l2_segments ? olia->l1_segments : olia->l2_segments));
+	return (double)(olia->l1_segments > olia->l2_segments ? olia->l1_segments : olia->l2_segments);
 }
 
 /* Quality of a subflow. Linux ranks by l/r^2 where the paper has l^2/r; here as Linux, with the caller's srtt as unit. */
-static inline double
-olia_quality(const struct subflow *sf, double srtt)
+static inline double olia_quality(const struct subflow *sf, double srtt)
 {
 	double ratio = srtt / (double)sf->srtt_ns;
 
-	return (olia_interval(&sf->u.olia) * (ratio * ratio));
+	return olia_interval(&sf->u.olia) * (ratio * ratio);
 }
 
 /* Windows of the same whole number of segments tie for the largest, as the integer windows of a kernel do: among equal
    paths the fraction would single one out by chance. */
-static inline double
-olia_window(const struct subflow *sf)
+static inline double olia_window(const struct subflow *sf)
 {
-	return (floor(cc_window(sf)));
+	return floor(cc_window(sf));
 }
 
 /*
  * Section 2: B = subflows of the best quality, M = subflows of the largest window. While B \ M is not empty, epsilon moves
  * window from M, -1/(n |M|), to B \ M, +1/(n |B \ M|).
  */
-static double
-olia_epsilon(const struct subflow *sf, uint32_t n)
+static double olia_epsilon(const struct subflow *sf, uint32_t n)
 {
 	const struct conn *conn = sf->conn;
 	double srtt = (double)sf->srtt_ns;
@@ -61,14 +57,13 @@ olia_epsilon(const struct subflow *sf, uint32_t n)
 			n_best_small++;
 	}
 	if (n_best_small == 0)
-		return (0.0);
+		return 0.0;
 	if (olia_window(sf) >= largest)
-		return (-1.0 / ((double)n * n_largest));
-	return (olia_quality(sf, srtt) >= best ? 1.0 / ((double)n * n_best_small) : 0.0);
+		return -1.0 / ((double)n * n_largest);
+	return olia_quality(sf, srtt) >= best ? 1.0 / ((double)n * n_best_small) : 0.0;
 }
 
-static void
-olia_on_ack(struct subflow *sf, const struct ack_info *ack)
+static void olia_on_ack(struct subflow *sf, const struct ack_info *ack)
 {
 	double segments = cc_avoidance_segments(sf, ack);
 
@@ -87,8 +82,7 @@ olia_on_ack(struct subflow *sf, const struct ack_info *ack)
 	sf->cwnd = cc_max(sf->cwnd + segments * increase, 1.0);
 }
 
-static double
-olia_ssthresh(struct subflow *sf)
+static double olia_ssthresh(struct subflow *sf)
 {
 	struct olia_state *olia = &sf->u.olia;
 
@@ -97,7 +91,7 @@ olia_ssthresh(struct subflow *sf)
 		olia->l1_segments = olia->l2_segments;
 		olia->l2_segments = 0;
 	}
-	return (cc_reno_ssthresh(sf));
+	return cc_reno_ssthresh(sf);
 }
 
 const struct cc_ops cc_olia = {

@@ -5,8 +5,7 @@
  */
 #include "cc.h"
 
-static void
-reno_on_ack(struct subflow *sf, const struct ack_info *ack)
+static void reno_on_ack(struct subflow *sf, const struct ack_info *ack)
 {
 	double segments = cc_avoidance_segments(sf, ack);
 
@@ -14,10 +13,9 @@ reno_on_ack(struct subflow *sf, const struct ack_info *ack)
 		cc_reno_avoid(sf, segments);
 }
 
-static double
-reno_ssthresh(struct subflow *sf)
+static double reno_ssthresh(struct subflow *sf)
 {
-	return (cc_reno_ssthresh(sf));
+	return cc_reno_ssthresh(sf);
 }
 
 const struct cc_ops cc_reno = {

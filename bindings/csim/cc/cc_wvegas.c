@@ -12,8 +12,7 @@
 #define WVEGAS_CWND_MIN 2.0
 #define WVEGAS_SAMPLES_MIN 3	/* fewer in a round: Reno, as Linux; a delayed ACK would weigh too much */
 
-static void
-wvegas_restart(struct subflow *sf)
+static void wvegas_restart(struct subflow *sf)
 {
 	struct wvegas_state *wvegas = &sf->u.wvegas;
 
@@ -26,8 +25,7 @@ wvegas_restart(struct subflow *sf)
 	wvegas->weight = 1.0;
 }
 
-static void
-wvegas_rtt_sample(struct wvegas_state *wvegas, int64_t rtt_ns)
+static void wvegas_rtt_sample(struct wvegas_state *wvegas, int64_t rtt_ns)
 {
 	if (rtt_ns <= 0)
 		return;
@@ -38,8 +36,7 @@ wvegas_rtt_sample(struct wvegas_state *wvegas, int64_t rtt_ns)
 }
 
 /* Weight: the subflow's part of the rate of all that have measured one. Its alpha follows from it. */
-static void
-wvegas_alpha_update(struct subflow *sf, double rtt_ns)
+static void wvegas_alpha_update(struct subflow *sf, double rtt_ns)
 {
 	struct wvegas_state *wvegas = &sf->u.wvegas;
 	double rate_sum = 0.0;
@@ -57,8 +54,7 @@ wvegas_alpha_update(struct subflow *sf, double rtt_ns)
 
 /* When the queueing delay is at least twice the lowest since the last time: drain the queue, so that everybody on the link
    measures the base RTT again. Without any queueing there is nothing to drain. */
-static void
-wvegas_drain(struct subflow *sf, int64_t rtt_ns)
+static void wvegas_drain(struct subflow *sf, int64_t rtt_ns)
 {
 	struct wvegas_state *wvegas = &sf->u.wvegas;
 	int64_t queue_delay_ns = rtt_ns - wvegas->base_rtt_ns;
@@ -75,8 +71,7 @@ wvegas_drain(struct subflow *sf, int64_t rtt_ns)
 }
 
 /* The end of a round: one decision. */
-static void
-wvegas_round(struct subflow *sf, const struct ack_info *ack)
+static void wvegas_round(struct subflow *sf, const struct ack_info *ack)
 {
 	struct wvegas_state *wvegas = &sf->u.wvegas;
 	int64_t rtt_ns = wvegas->rtt_sum_ns / wvegas->rtt_samples;
@@ -106,8 +101,7 @@ wvegas_round(struct subflow *sf, const struct ack_info *ack)
 	sf->ssthresh = cc_max(sf->ssthresh, 0.75 * sf->cwnd);
 }
 
-static void
-wvegas_on_ack(struct subflow *sf, const struct ack_info *ack)
+static void wvegas_on_ack(struct subflow *sf, const struct ack_info *ack)
 {
 	struct wvegas_state *wvegas = &sf->u.wvegas;
 	double segments;
@@ -132,14 +126,12 @@ wvegas_on_ack(struct subflow *sf, const struct ack_info *ack)
 		cc_reno_avoid(sf, segments);
 }
 
-static double
-wvegas_ssthresh(struct subflow *sf)
+static double wvegas_ssthresh(struct subflow *sf)
 {
-	return (cc_reno_ssthresh(sf));
+	return cc_reno_ssthresh(sf);
 }
 
-static void
-wvegas_on_state(struct subflow *sf, enum drl_state old_state)
+static void wvegas_on_state(struct subflow *sf, enum drl_state old_state)
 {
 	(void)old_state;
 	if (sf->state == DRL_STATE_OPEN)

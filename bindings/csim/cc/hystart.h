@@ -17,25 +17,22 @@
 #define HYSTART_CSS_GROWTH_DIVISOR 4.0
 #define HYSTART_CSS_ROUNDS 5
 
-static inline int64_t
-hystart_rtt_thresh_ns(int64_t last_round_min_rtt_ns)
+static inline int64_t hystart_rtt_thresh_ns(int64_t last_round_min_rtt_ns)
 {
 	int64_t thresh = last_round_min_rtt_ns / HYSTART_RTT_DIVISOR;
 
 	if (thresh < HYSTART_RTT_THRESH_MIN_NS)
-		return (HYSTART_RTT_THRESH_MIN_NS);
-	return (thresh > HYSTART_RTT_THRESH_MAX_NS ? HYSTART_RTT_THRESH_MAX_NS : thresh);
+		return HYSTART_RTT_THRESH_MIN_NS;
+	return thresh > HYSTART_RTT_THRESH_MAX_NS ? HYSTART_RTT_THRESH_MAX_NS : thresh;
 }
 
-static inline void
-hystart_init(struct subflow *sf)
+static inline void hystart_init(struct subflow *sf)
 {
 	sf->u.cubic.round_end_seq = sf->snd_nxt;
 }
 
 /* Section 4.2, for each ACK in initial slow start. A lowest RTT of 0 stands for the RFC's infinity: no sample. */
-static inline void
-hystart_on_ack(struct subflow *sf, const struct ack_info *ack)
+static inline void hystart_on_ack(struct subflow *sf, const struct ack_info *ack)
 {
 	struct cubic_state *state = &sf->u.cubic;
 
@@ -70,8 +67,7 @@ hystart_on_ack(struct subflow *sf, const struct ack_info *ack)
 }
 
 /* Congestion ends the initial slow start. */
-static inline void
-hystart_stop(struct subflow *sf)
+static inline void hystart_stop(struct subflow *sf)
 {
 	sf->u.cubic.is_in_css = false;
 	sf->u.cubic.is_hystart_done = true;
