@@ -123,7 +123,7 @@ static void ack_process(struct subflow *sf, const struct ack *ack)
 		sack_blocks(sf, ack, &delivery);
 	is_advancing = sf->snd_una != prior_una;
 	info.delivered_segments = delivery.segments;
-	info.acked_segments = sf->snd_una - prior_una;
+	info.acked_segments = is_advancing ? delivery.segments : 0;
 	if (delivery.newest_sent_ns >= 0) {
 		info.rtt_ns = sim->now_ns - delivery.newest_sent_ns;
 		subflow_rtt_sample(sf, info.rtt_ns);
@@ -147,9 +147,7 @@ static void ack_process(struct subflow *sf, const struct ack *ack)
 		info.lost_segments = recovery_detect(sf);
 	if (unlikely(sf->state != DRL_STATE_OPEN || sf->sacked > 0 || sf->lost > 0 || info.is_ece))
 		state_advance(sf, &info, is_advancing);
-	if (sf->state == DRL_STATE_OPEN || sf->state == DRL_STATE_DISORDER || sf->state == DRL_STATE_LOSS ||
-	    sf->cc->owns_recovery || sf->cc == &cc_drl)
-		sf->cc->on_ack(sf, &info);
+	sf->cc->on_ack(sf, &info);
 	if (sf->snd_una != sf->snd_nxt && unlikely(sf->timer_set_ns > sim->now_ns + 2 * sf->srtt_ns)) {
 		int64_t probe_ns = recovery_probe_ns(sf), rto_ns = recovery_timeout_ns(sf);
 

@@ -13,6 +13,7 @@
 #include "internal.h"
 
 #define RWND_DEFAULT_BYTES (1ULL << 30)
+#define ACK_SEGMENTS_DEFAULT 2
 
 struct conn *conn_new(struct ccdrl_sim *sim, const struct ccdrl_flow_config *config, uint32_t index)
 {
@@ -25,6 +26,8 @@ struct conn *conn_new(struct ccdrl_sim *sim, const struct ccdrl_flow_config *con
 	conn->config = *config;
 	if (conn->config.rwnd_bytes == 0)
 		conn->config.rwnd_bytes = RWND_DEFAULT_BYTES;
+	if (conn->config.ack_segments == 0)
+		conn->config.ack_segments = ACK_SEGMENTS_DEFAULT;
 	conn->rwnd_edge = conn->config.rwnd_bytes;
 	conn->is_reading = true;
 	conn->completion_ns = -1;

@@ -90,6 +90,7 @@ struct ccdrl_flow_config {
 	double app_rate_bps;		/* payload bits a second that the application writes; 0: unlimited */
 	double initial_cwnd_segments;	/* 0: 10 (RFC 6928) */
 	double fixed_cwnd_segments;	/* CCDRL_CC_FIXED */
+	uint32_t ack_segments;		/* the receiver ACKs every so many segments in order; 0: 2 (RFC 5681 section 4.2) */
 };
 
 struct ccdrl_event_config {

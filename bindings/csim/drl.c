@@ -165,15 +165,18 @@ int drl_sim_get_buffer(struct ccdrl_sim *sim, struct drl_subflow_sample *samples
 		return CCDRL_ERR_ARGUMENT;
 	capacity = *count;
 	for (uint32_t i = 0; i < sim->n_drl && filled < capacity; i++) {
-		struct subflow *sf = sim->drl[i];
+		uint32_t at = sim->drl_cursor++ % sim->n_drl;
+		struct subflow *sf = sim->drl[at];
 		struct drl_subflow *drl = &sf->u.drl;
 
-		if (drl->id != i + 1 || !drl->is_dirty)
+		if (drl->id != at + 1 || !drl->is_dirty)
 			continue;		/* the slot has a newer subflow, or nothing happened */
 		drl_sample_fill(sf, &samples[filled++]);
 		drl->is_dirty = false;
 		drl->was_cwnd_limited = drl->was_rwnd_limited = false;
 	}
+	if (filled < capacity)
+		sim->drl_cursor = 0;		/* all were seen: the order of creation again */
 	*count = filled;
 	return CCDRL_OK;
 }

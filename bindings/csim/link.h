@@ -26,6 +26,8 @@
 #define TIME_HORIZON_NS INT64_C(1000000000000000000)
 #define PACKET_TIME_MAX_NS 1e15
 
+__extension__ typedef unsigned __int128 byte_ns;	/* exact for every queue and time */
+
 struct trace {
 	uint32_t kind;			/* enum ccdrl_trace_kind */
 	uint64_t n;
@@ -80,7 +82,7 @@ struct link {
 	struct server server;
 	int64_t delay_ns, jitter_ns;
 	int64_t last_arrival_ns;	/* of the newest packet in the pipe: later ones do not overtake it */
-	unsigned __int128 queue_integral;	/* byte nanoseconds, up to stamp_ns */
+	byte_ns queue_integral;		/* up to stamp_ns */
 	int64_t stamp_ns;
 	uint64_t departed_bytes;
 	uint32_t queue_kind;
@@ -172,7 +174,7 @@ static inline int64_t link_arrival(struct link *link, int64_t departure_ns)
 /* Brings the queue's time integral up to a moment. */
 static inline void link_integrate(struct link *link, int64_t time_ns)
 {
-	link->queue_integral += (unsigned __int128)(uint64_t)link->queue_bytes * (uint64_t)(time_ns - link->stamp_ns);
+	link->queue_integral += (byte_ns)(uint64_t)link->queue_bytes * (uint64_t)(time_ns - link->stamp_ns);
 	link->stamp_ns = time_ns;
 }
 

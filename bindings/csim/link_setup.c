@@ -184,7 +184,7 @@ static void link_rate_set(struct link *link, double rate_bps, int64_t now_ns)
 	}
 }
 
-/* New arrivals at the far end for packets that have not departed; they stay behind those that have. */
+/* New arrivals at the far end, jitter drawn anew, for packets that have not departed; they stay behind those that have. */
 static void link_arrivals_update(struct ccdrl_sim *sim, struct link *link)
 {
 	struct packet_ring *pipe = &link->pipe;

@@ -5,6 +5,8 @@
  *	csim [controller 0..9] [seconds] [loss probability]
  * runs a connection over 100 Mbit/s 20 ms and 20 Mbit/s 150 ms with a Reno TCP on each, and prints what came through.
  */
+#define _POSIX_C_SOURCE 200809L
+
 #include <stdio.h>
 #include <time.h>
 

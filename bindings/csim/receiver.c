@@ -157,7 +157,7 @@ void receiver_segment(struct subflow *sf, const struct packet *packet)
 			blocks_trim(sf);
 			is_ack_now = true;
 		}
-		if (++sf->unacked >= 2)
+		if (++sf->unacked >= sf->conn->config.ack_segments)
 			is_ack_now = true;
 	} else if ((int32_t)(seq - sf->rcv_nxt) > 0) {
 		if ((int32_t)(seq - sf->rcv_highest) >= 0)

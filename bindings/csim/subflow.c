@@ -1,8 +1,7 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * A subflow's life: handshake, transmission, pacing, timers. Timers are lazy: one event source for all of a subflow's
- * deadlines, moved only when a deadline comes before it and brought up to date when it fires.
+ * A subflow's life: handshake, RTT estimation, transmission, pacing, the way through the links.
  */
 #include "internal.h"
 
@@ -12,7 +11,6 @@
 #define RTO_MIN_NS (200 * NS_PER_MS)
 #define RTO_MAX_NS (60 * NS_PER_S)
 #define MIN_RTT_WINDOW_NS (300 * NS_PER_S)
-#define PERSIST_MAX_NS (60 * NS_PER_S)
 
 static const struct cc_ops *const cc_table[CCDRL_CC_COUNT] = {
 	[CCDRL_CC_RENO] = &cc_reno, [CCDRL_CC_CUBIC] = &cc_cubic, [CCDRL_CC_BBR] = &cc_bbr, [CCDRL_CC_LIA] = &cc_lia,
@@ -113,6 +111,7 @@ void subflow_connect(struct subflow *sf)
 		is_lost |= link_loss_draw(sf->links[i]);
 		if (!is_lost)
 			rtt_ns += link_backlog_ns(sim, sf->links[i]);
+		is_lost |= rtt_ns > SYN_RTO_MAX_NS;	/* a stalled link */
 	}
 	sf->is_closed = false;
 	sf->is_syn_sent = !is_lost;
@@ -136,7 +135,7 @@ void subflow_rejoin(struct subflow *sf)
 	subflow_timer_need(sf, sf->syn_deadline_ns);
 }
 
-static void subflow_establish(struct subflow *sf)
+void subflow_establish(struct subflow *sf)
 {
 	double initial = sf->conn->config.initial_cwnd_segments;
 
@@ -309,92 +308,6 @@ void subflow_send_map(struct subflow *sf, uint32_t map_index)
 		rto_ns = recovery_timeout_ns(sf);
 		subflow_timer_need(sf, probe_ns < rto_ns ? probe_ns : rto_ns);
 	}
-}
-
-void subflow_timer_need(struct subflow *sf, int64_t deadline_ns)
-{
-	if (deadline_ns >= sf->timer_set_ns)
-		return;
-	sf->timer_set_ns = deadline_ns;
-	source_set(sf->sim, sf->timer_source, deadline_ns);
-}
-
-static bool is_due(int64_t *deadline_ns, int64_t now_ns)
-{
-	if (*deadline_ns > now_ns)
-		return false;
-	*deadline_ns = TIME_NEVER;
-	return true;
-}
-
-static void persist_fire(struct subflow *sf)
-{
-	int64_t wait_ns = sf->rto_ns << (sf->persist_backoff < 8 ? sf->persist_backoff : 8);	/* RFC 9293 section 3.8.6.1 */
-
-	conn_window_probe(sf);
-	sf->persist_backoff++;
-	sf->persist_deadline_ns = sf->sim->now_ns + (wait_ns < PERSIST_MAX_NS ? wait_ns : PERSIST_MAX_NS);
-}
-
-static void retransmission_timers_fire(struct subflow *sf)
-{
-	int64_t now_ns = sf->sim->now_ns;
-
-	if (recovery_timeout_ns(sf) <= now_ns)
-		recovery_timeout(sf);
-	else if (recovery_probe_ns(sf) <= now_ns)
-		recovery_probe(sf);
-	else
-		return;
-	conn_push(sf->conn);
-}
-
-void subflow_timer_fire(struct subflow *sf)
-{
-	int64_t now_ns = sf->sim->now_ns, next_ns = TIME_NEVER;
-
-	sf->timer_set_ns = TIME_NEVER;
-	if (!sf->conn->is_stopped) {
-		if (is_due(&sf->syn_deadline_ns, now_ns)) {
-			if (sf->is_syn_sent)
-				subflow_establish(sf);
-			else
-				subflow_connect(sf);
-		}
-		if (is_due(&sf->delack_deadline_ns, now_ns) && sf->unacked > 0)
-			receiver_ack(sf);
-		if (sf->is_established && is_due(&sf->reorder_deadline_ns, now_ns) && sf->sacked > 0 &&
-		    recovery_detect(sf) > 0 && sf->state < DRL_STATE_RECOVERY) {
-			subflow_cwnd_account(sf);
-			recovery_enter(sf, DRL_STATE_RECOVERY, 0);
-			if (!sf->cc->owns_recovery)
-				recovery_prr(sf, 0, false, 1);
-			conn_push(sf->conn);
-		}
-		if (is_due(&sf->pace_deadline_ns, now_ns))
-			conn_push(sf->conn);
-		if (sf->is_established && is_due(&sf->persist_deadline_ns, now_ns))
-			persist_fire(sf);
-		if (sf->is_established && sf->snd_una != sf->snd_nxt)
-			retransmission_timers_fire(sf);
-	}
-	next_ns = sf->syn_deadline_ns;
-	if (sf->delack_deadline_ns < next_ns)
-		next_ns = sf->delack_deadline_ns;
-	if (sf->pace_deadline_ns < next_ns)
-		next_ns = sf->pace_deadline_ns;
-	if (sf->reorder_deadline_ns < next_ns)
-		next_ns = sf->reorder_deadline_ns;
-	if (sf->persist_deadline_ns < next_ns)
-		next_ns = sf->persist_deadline_ns;
-	if (sf->is_established && sf->snd_una != sf->snd_nxt) {
-		if (recovery_timeout_ns(sf) < next_ns)
-			next_ns = recovery_timeout_ns(sf);
-		if (recovery_probe_ns(sf) < next_ns)
-			next_ns = recovery_probe_ns(sf);
-	}
-	sf->timer_set_ns = sf->conn->is_stopped ? TIME_NEVER : next_ns;
-	source_set(sf->sim, sf->timer_source, sf->timer_set_ns);
 }
 
 void subflow_packet_forward(struct ccdrl_sim *sim, const struct packet *packet)

@@ -3,6 +3,8 @@
  *
  * The machine's yardstick for simulator speed: pop-min and push on a 4096-entry binary heap of 16-byte events.
  */
+#define _POSIX_C_SOURCE 200809L
+
 #include <time.h>
 
 #include "internal.h"

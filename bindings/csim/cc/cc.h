@@ -20,8 +20,8 @@ static inline double cc_min(double a, double b)
 	return a < b ? a : b;
 }
 
-/* RFC 7661 section 1: a window that the sender does not fill says nothing about the path, so it does not grow. In CWR and
-   fast recovery proportional rate reduction owns the window (RFC 6937). */
+/* RFC 7661 section 1: a window that the sender does not fill says nothing about the path, so it does not grow. In CWR
+   and fast recovery proportional rate reduction owns the window (RFC 9937). */
 static inline bool cc_may_grow(const struct subflow *sf, const struct ack_info *ack)
 {
 	return ack->is_cwnd_limited && ack->acked_segments > 0 && sf->state != DRL_STATE_CWR &&
@@ -74,9 +74,9 @@ static inline double cc_window(const struct subflow *sf)
 	return sf->state == DRL_STATE_RECOVERY ? sf->ssthresh : sf->cwnd;
 }
 
-/* Sums over the counted subflows of one connection, with the caller's srtt r as the unit of time: the rate of subflow i is
-   then w_i r/r_i segments a round trip of the caller. All coupled rules are homogeneous in time, so the unit cancels, and
-   it saves a division and an overflow for each sibling. */
+/* Sums over the counted subflows of one connection, with the caller's srtt r as the unit of time: the rate of subflow i
+   is then w_i r/r_i segments a round trip of the caller. All coupled rules are homogeneous in time, so the unit cancels;
+   it saves the caller its own division. */
 struct cc_coupling {
 	uint32_t n;		/* the caller included */
 	double rate_sum;	/* sum of w_i r/r_i */

@@ -1,8 +1,9 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * BBR v1: draft-cardwell-iccrg-bbr-congestion-control-00, with the constants and the recovery of Linux's tcp_bbr.c. Its
- * model is the lowest RTT of 10 s and the highest delivery rate of 10 rounds. Long-term sampling (policers) is left out.
+ * BBR v1: draft-cardwell-iccrg-bbr-congestion-control-00, with the constants and the recovery of Linux's tcp_bbr.c.
+ * Its model is the lowest RTT of 10 s and the highest delivery rate of 10 rounds. Long-term sampling, against policers,
+ * is left out.
  */
 #include "cc.h"
 
@@ -31,8 +32,8 @@ static inline double bbr_bw(const struct bbr_state *bbr)
 }
 
 /*
- * Windowed maximum over BBR_BW_ROUNDS rounds in three slots (K. Nichols): the best sample, and the best after it from the
- * later part of the window, so that an expiring best has a successor.
+ * Windowed maximum over BBR_BW_ROUNDS rounds in three slots (K. Nichols): the best sample, and the best after it from
+ * the later part of the window, so that an expiring best has a successor.
  */
 static void bbr_bw_update(struct bbr_state *bbr, double bw)
 {
@@ -141,7 +142,8 @@ static void bbr_update_bw(struct bbr_state *bbr, const struct subflow *sf, const
 		bbr_bw_update(bbr, bw);
 }
 
-/* Section 4.3.4.3: the gain of 1.25 holds until it has filled the pipe or lost, that of 0.75 at most until it is drained. */
+/* Section 4.3.4.3: the gain of 1.25 holds until it has filled the pipe or lost, that of 0.75 until it is drained at
+   most. */
 static void bbr_update_cycle(struct subflow *sf, const struct ack_info *ack)
 {
 	struct bbr_state *bbr = &sf->u.bbr;
@@ -181,8 +183,8 @@ static void bbr_update_startup(struct subflow *sf, const struct ack_info *ack)
 		bbr_probe_bw_enter(bbr, ack->now_ns);
 }
 
-/* Sections 4.1.2.2 and 4.3.5: the RTT filter; when it has not been renewed for 10 s, ProbeRTT: four segments for 200 ms and
-   a round. */
+/* Sections 4.1.2.2 and 4.3.5: the RTT filter; when no lower RTT has come for 10 s (Linux; an equal one does not do),
+   ProbeRTT: four segments for 200 ms and a round. */
 static void bbr_update_min_rtt(struct subflow *sf, const struct ack_info *ack)
 {
 	struct bbr_state *bbr = &sf->u.bbr;
@@ -238,7 +240,8 @@ static void bbr_update_gains(struct bbr_state *bbr)
 	}
 }
 
-/* Section 4.2.1; wire bytes, as the core paces. Before the pipe is full the rate only rises: the first samples are short of the path. */
+/* Section 4.2.1; wire bytes, as the core paces. Before the pipe is full the rate only rises: the first samples are
+   short of the path. */
 static void bbr_set_pacing(struct subflow *sf)
 {
 	const struct bbr_state *bbr = &sf->u.bbr;

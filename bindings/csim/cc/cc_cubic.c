@@ -118,8 +118,8 @@ static void cubic_on_state(struct subflow *sf, enum drl_state old_state)
 		sf->u.cubic.w_max = 0.0;
 }
 
-/* Section 4.9.1. The curve through the restored window with the former plateau is the former curve below W_max, so W_max is
-   all that has to come back; above it the convex part starts anew, which is the cautious side. */
+/* Section 4.9.1. Below W_max the curve through the restored window with the former plateau is the former curve, so W_max
+   is all that has to come back; above it the convex part starts anew, which is the cautious side. */
 static void cubic_on_undo(struct subflow *sf)
 {
 	sf->u.cubic.w_max = sf->u.cubic.origin_point;

@@ -1,8 +1,8 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * LIA, "Coupled Congestion Control for Multipath Transport Protocols", RFC 6356 section 3. It keeps no state of its own,
- * so that the fallback of a DRL subflow can run it over whatever the union holds.
+ * LIA, "Coupled Congestion Control for Multipath Transport Protocols", RFC 6356 section 3. It keeps no state of its
+ * own, so that the fallback of a DRL subflow can run it over whatever the union holds.
  */
 #include "cc.h"
 

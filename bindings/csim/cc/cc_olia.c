@@ -12,7 +12,7 @@ static inline double olia_interval(const struct olia_state *olia)
 	return (double)(olia->l1_segments > olia->l2_segments ? olia->l1_segments : olia->l2_segments);
 }
 
-/* Quality of a subflow. Linux ranks by l/r^2 where the paper has l^2/r; here as Linux, with the caller's srtt as unit. */
+/* Quality of a subflow. The paper has l^2/r, Linux l/r^2; here as Linux, with the caller's srtt as the unit of time. */
 static inline double olia_quality(const struct subflow *sf, double srtt)
 {
 	double ratio = srtt / (double)sf->srtt_ns;
@@ -28,8 +28,8 @@ static inline double olia_window(const struct subflow *sf)
 }
 
 /*
- * Section 2: B = subflows of the best quality, M = subflows of the largest window. While B \ M is not empty, epsilon moves
- * window from M, -1/(n |M|), to B \ M, +1/(n |B \ M|).
+ * Section 2: B = subflows of the best quality, M = subflows of the largest window. While B \ M is not empty, epsilon
+ * moves window from M, -1/(n |M|), to B \ M, +1/(n |B \ M|).
  */
 static double olia_epsilon(const struct subflow *sf, uint32_t n)
 {
@@ -67,7 +67,7 @@ static void olia_on_ack(struct subflow *sf, const struct ack_info *ack)
 {
 	double segments = cc_avoidance_segments(sf, ack);
 
-	sf->u.olia.l2_segments += ack->acked_segments;
+	sf->u.olia.l2_segments += ack->delivered_segments;
 	if (segments <= 0.0)
 		return;
 	struct cc_coupling coupling = cc_couple(sf);

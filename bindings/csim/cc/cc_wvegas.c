@@ -1,7 +1,8 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * wVegas: Cao, Xu, Fu, "Delay-based Congestion Control for Multipath TCP", ICNP 2012; draft-xu-mptcp-congestion-control-05.
+ * wVegas: Cao, Xu, Fu, "Delay-based Congestion Control for Multipath TCP", ICNP 2012;
+ * draft-xu-mptcp-congestion-control-05.
  * Once a round trip the number of segments that queue is compared with a share, alpha, of a total for the connection.
  */
 #include "cc.h"
@@ -52,15 +53,15 @@ static void wvegas_alpha_update(struct subflow *sf, double rtt_ns)
 	wvegas->alpha = cc_max(WVEGAS_ALPHA_MIN, floor(wvegas->weight * WVEGAS_TOTAL_ALPHA));
 }
 
-/* When the queueing delay is at least twice the lowest since the last time: drain the queue, so that everybody on the link
-   measures the base RTT again. Without any queueing there is nothing to drain. */
-static void wvegas_drain(struct subflow *sf, int64_t rtt_ns)
+/* When the queueing delay is at least twice the lowest since the last time: drain the queue, so that everybody on the
+   link measures the base RTT again. Below one whole segment queued there is nothing to drain: that is the unevenness of
+   ACK clocking, which here, without the noise of real hosts, would double from round to round all the time. */
+static void wvegas_drain(struct subflow *sf, int64_t rtt_ns, double diff)
 {
 	struct wvegas_state *wvegas = &sf->u.wvegas;
 	int64_t queue_delay_ns = rtt_ns - wvegas->base_rtt_ns;
 
-	/* 0: not measured. Linux reckons in microseconds; below one there is no queue. */
-	if (queue_delay_ns < NS_PER_US)
+	if (diff < 1.0)
 		return;
 	if (wvegas->queue_delay_min_ns == 0 || queue_delay_ns < wvegas->queue_delay_min_ns)
 		wvegas->queue_delay_min_ns = queue_delay_ns;
@@ -94,7 +95,7 @@ static void wvegas_round(struct subflow *sf, const struct ack_info *ack)
 		} else if (diff < wvegas->alpha && cc_may_grow(sf, ack)) {
 			sf->cwnd += 1.0;
 		}
-		wvegas_drain(sf, rtt_ns);
+		wvegas_drain(sf, rtt_ns, diff);
 	}
 	sf->cwnd = cc_max(sf->cwnd, WVEGAS_CWND_MIN);
 	/* As Linux: after a drain slow start takes the window back to where the path was filled. */

@@ -1,8 +1,8 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * HyStart++ (RFC 9406): leaves slow start when the lowest RTT of a round has risen, through Conservative Slow Start (CSS),
- * which goes back to slow start if the rise was jitter. Initial slow start only (section 4.3).
+ * HyStart++ (RFC 9406): leaves slow start when the lowest RTT of a round has risen, through Conservative Slow Start
+ * (CSS), which goes back to slow start if the rise was jitter. Initial slow start only (section 4.3).
  */
 #ifndef CCDRL_HYSTART_H
 #define CCDRL_HYSTART_H

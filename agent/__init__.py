@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Decisions: configuration, training, policy, evaluation and reports."""

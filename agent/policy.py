@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Inference in numpy: a policy artifact applied to observation rows. Nothing here knows torch.
+
+    policy = load_policy("models/pretrained/first")
+    actions = policy.act(observations)            # float32 (N, F) -> float32 (N,)
+
+Equal to the torch network within 1e-6 (tests/models/test_network.py).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccdrl.bindings import library
+from ccdrl.bindings.errors import InputError
+from ccdrl.envs.observation import OBSERVATION_NAMES, OBSERVATION_VERSION
+from ccdrl.models.artifact import Artifact, load_artifact
+from ccdrl.models.fields import ArtifactError
+
+
+class Policy:
+    """The deterministic policy of an artifact: the mean action, clipped to the action bounds.
+
+    Buffers are kept between calls and grow with the largest batch, so a step allocates nothing. Not thread-safe: one
+    Policy per thread.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        """Copy the artifact's weights into the order that inference wants."""
+        self.artifact = artifact
+        self.observation_size = len(artifact.observation_names)
+        self._shift = artifact.normaliser.shift()
+        self._scale = artifact.normaliser.scale()
+        self._limit = np.float32(artifact.normaliser.limit)
+        self._low, self._high = np.float32(artifact.action_low), np.float32(artifact.action_high)
+        count = len(artifact.layers) + 1
+        self._weights = [np.ascontiguousarray(artifact.weights[f"actor.{i}.weight"].T) for i in range(count)]
+        self._biases = [artifact.weights[f"actor.{i}.bias"] for i in range(count)]
+        self._grow(16)
+
+    def _grow(self, capacity: int) -> None:
+        """Allocate the buffers for batches of up to `capacity` rows."""
+        self._capacity = capacity
+        sizes = [self.observation_size, *(bias.size for bias in self._biases)]
+        self._buffers = [np.empty((capacity, size), np.float32) for size in sizes]
+
+    def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return actions float32 (N,) for observations float32 (N, F).
+
+        The result is a view of a buffer that the next call overwrites. Raises ValueError for another shape.
+        """
+        if observations.ndim != 2 or observations.shape[1] != self.observation_size:
+            raise ValueError(f"observations: shape (N, {self.observation_size}) expected, not {observations.shape}")
+        rows = observations.shape[0]
+        if rows > self._capacity:
+            self._grow(rows)
+        current = self._buffers[0][:rows]
+        np.subtract(observations, self._shift, out=current)
+        np.multiply(current, self._scale, out=current)
+        np.clip(current, -self._limit, self._limit, out=current)
+        last = len(self._weights) - 1
+        for index, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
+            following = self._buffers[index + 1][:rows]
+            np.matmul(current, weight, out=following)
+            np.add(following, bias, out=following)
+            if index != last:
+                np.tanh(following, out=following)
+            current = following
+        actions: NDArray[np.float32] = current[:, 0]
+        return np.clip(actions, self._low, self._high, out=actions)
+
+
+def load_policy(path: str | Path) -> Policy:
+    """Return the policy at `path` (folder or .safetensors file).
+
+    Raises InputError if it is damaged, or made for another observation layout or kernel interface than this program's.
+    """
+    try:
+        artifact = load_artifact(
+            path,
+            observation_names=OBSERVATION_NAMES,
+            observation_version=OBSERVATION_VERSION,
+            abi_version=library.ABI_VERSION,
+        )
+    except ArtifactError as error:
+        raise InputError(str(error)) from None
+    return Policy(artifact)

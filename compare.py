@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Compare agents with the classic controllers: results as JSON, a table and an HTML report (docs/compare.md)."""
+
+import argparse
+import math
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from ccdrl.agent.comparison import Options, compare, list_scenarios
+from ccdrl.bindings.errors import InputError
+
+SEED_MAX = 2**64 - 1
+SEEDS_MAX = 10_000
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and leave with exit status 2."""
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def positive(text: str) -> int:
+    """Parse a count."""
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= SEEDS_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r}, accepted: a whole number from 1 to {SEEDS_MAX}")
+    return int(text)
+
+
+def seed_list(text: str) -> tuple[int, ...]:
+    """Parse 1,2,3 into seeds, each once and in the order given."""
+    items = [item.strip() for item in text.split(",")]
+    if not all(item.isascii() and item.isdecimal() and len(item) <= 20 and int(item) <= SEED_MAX for item in items):
+        raise argparse.ArgumentTypeError(f"{text!r}, accepted: whole numbers from 0 to {SEED_MAX}, as in 1,2,3")
+    return tuple(dict.fromkeys(int(item) for item in items))
+
+
+def seconds(text: str) -> float:
+    """Parse a duration."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r}, accepted: seconds above 0, at most 86400")
+    return value
+
+
+def make_parser() -> Parser:
+    """Return the command line of design and docs/compare.md."""
+    parser = Parser(prog="compare.py", description=__doc__, allow_abbrev=False)
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="a file, a name of --list, or 'all'")
+    parser.add_argument(
+        "--cc",
+        action="append",
+        default=[],
+        help="controllers, as in drl,lia,olia (default: drl where there is an agent, lia, olia, balia, cubic)",
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="[NAME=]DIR",
+        help="an agent; several by repeating or with commas (default: the first shipped agent)",
+    )
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument("--seeds", type=positive, default=5, metavar="N", help="run seeds 1 to N (default: 5)")
+    seeds.add_argument("--seed-list", type=seed_list, metavar="S,S,…", help="run these seeds")
+    parser.add_argument(
+        "--jobs",
+        type=positive,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="worker processes (default: one for each core)",
+    )
+    parser.add_argument(
+        "--traces", type=Path, metavar="DIR", help="the folder that scenarios' trace files are relative to"
+    )
+    parser.add_argument("--datapath", choices=("sim", "linux"), default="sim", help="where to run (default: sim)")
+    parser.add_argument(
+        "--duration-s", type=seconds, metavar="N", help="simulate so long instead of the scenario's time"
+    )
+    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the results here")
+    parser.add_argument("--report", type=Path, metavar="OUT.html", help="write an HTML report here")
+    parser.add_argument("--resume", action="store_true", help="keep the runs that OUT.json holds, do the missing ones")
+    parser.add_argument("--list", action="store_true", help="list the shipped scenarios and leave")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no table")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the compare job; return 0 done, 1 failed at run time, 2 bad usage or input, 130 interrupted."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    parser = make_parser()
+    given = parser.parse_args(arguments)
+    try:
+        if given.list:
+            sys.stdout.write(list_scenarios())
+            return 0
+        if not given.scenarios:
+            parser.error("no SCENARIO, accepted: files, names of --list, or 'all'")
+        return compare(
+            Options(
+                scenarios=tuple(given.scenarios),
+                controllers=tuple(given.cc),
+                models=tuple(given.model),
+                seeds=given.seed_list or tuple(range(1, given.seeds + 1)),
+                jobs=given.jobs,
+                traces=given.traces,
+                datapath=given.datapath,
+                json=given.json,
+                report=given.report,
+                is_resume=given.resume,
+                duration_s=given.duration_s,
+                is_quiet=given.quiet,
+                command=shlex.join(["compare.py", *arguments]),
+            )
+        )
+    except InputError as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""From actions to windows, pacing rates and leases: the same code for the environments and for a live agent."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccdrl.bindings.library import ABI_VERSION, CWND_MIN_SEGMENTS, Absent, ActionArray, SampleArray
+from ccdrl.envs.observation import select_window
+
+ACTION_VERSION = "1-multiplicative"
+"""Names the mapping below; an artifact of another one is refused."""
+INTERVAL_MIN_US = 10_000
+INTERVAL_MAX_US = 100_000
+LEASE_MIN_US = 100_000.0
+LEASE_MAX_US = 2_000_000.0
+LEASE_SRTTS = 4.0
+PACING_GAIN = 1.25
+"""The pacing rate above cwnd / srtt: a window that grows within an RTT is not held back, a burst is spread."""
+CWND_MAX_BYTES = float(1 << 30)
+GROWTH_SEGMENTS = 10.0
+"""A window may exceed twice what is in the network by this much (IW10), so that it grows only where it is used."""
+
+_NO_INFLIGHT = int(Absent.INFLIGHT)
+
+
+def compute_monitor_interval_us(srtt_us: float) -> int:
+    """Return how long a connection waits between decisions, from the lowest srtt of its live subflows."""
+    return int(min(max(srtt_us, INTERVAL_MIN_US), INTERVAL_MAX_US))
+
+
+def map_actions(
+    actions: NDArray[np.float32], samples: SampleArray, interval_us: NDArray[np.float64] | float, out: ActionArray
+) -> None:
+    """Fill `out` with one cwnd action for each sample.
+
+    The window (see `select_window`) becomes window * 2 ** (a * min(1, interval / srtt)), within [2 MSS, 1 GiB]; growth
+    stops at twice the bytes in the network plus ten segments, as an unused window says nothing about the path (RFC
+    7661). Pacing is 1.25 * cwnd / srtt. The lease is 4 srtt within [100 ms, 2 s]. An action that is not finite, and one
+    for a subflow without an RTT sample, becomes no action (subflow_id 0). Actions outside [-1, 1] are clipped.
+    `interval_us` is the time until the next decision, for each row or for all.
+    """
+    wanted = actions.astype(np.float64)
+    srtt = samples["srtt_us"].astype(np.float64)
+    valid = np.isfinite(wanted) & (srtt > 0.0) & (samples["mss_bytes"] > 0)
+    wanted = np.where(valid, np.clip(wanted, -1.0, 1.0), 0.0)
+    srtt_safe = np.maximum(srtt, 1.0)
+    mss = samples["mss_bytes"].astype(np.float64)
+    now = select_window(samples)
+    cwnd = now * np.exp2(wanted * np.minimum(1.0, interval_us / srtt_safe))
+    used = np.where((samples["absent"] & _NO_INFLIGHT) != 0, now, samples["inflight_bytes"])
+    ceiling = np.maximum(now, 2.0 * used + GROWTH_SEGMENTS * mss)
+    cwnd = np.clip(np.minimum(cwnd, ceiling), CWND_MIN_SEGMENTS * mss, CWND_MAX_BYTES)
+    cwnd = np.minimum(np.rint(cwnd), float(np.iinfo(np.uint32).max))
+    out["abi"] = ABI_VERSION
+    out["cwnd_bytes"] = cwnd
+    out["subflow_id"] = np.where(valid, samples["subflow_id"], np.uint64(0))
+    out["seq"] = samples["seq"]
+    out["pacing_rate_bytes_per_s"] = PACING_GAIN * cwnd * 1e6 / srtt_safe
+    out["lease_us"] = np.clip(LEASE_SRTTS * srtt, LEASE_MIN_US, LEASE_MAX_US)
+    out["reserved"] = 0

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The benchmark command: its registry, its JSON, its errors. Figures are for `make bench`, not for a test."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).with_name("run.py")
+NAMES = ["simulator_speed", "controllers_speed", "batch_speed", "memory", "cost_of_packets", "cost_of_flows"]
+
+
+def bench(*arguments):
+    return subprocess.run([sys.executable, str(RUN), *arguments], capture_output=True, text=True, check=False)
+
+
+def test_list_names_every_benchmark():
+    run = bench("--list")
+    assert run.returncode == 0
+    assert set(NAMES) <= {line.split()[0] for line in run.stdout.splitlines()}
+    assert all(len(line.split()) > 3 for line in run.stdout.splitlines())
+
+
+def test_an_unknown_name_is_refused():
+    run = bench("speed")
+    assert run.returncode == 2
+    assert run.stderr.startswith("bench: error: NAME: expected some of simulator_speed")
+    assert len(run.stderr.splitlines()) == 1
+
+
+def test_memory_of_a_connection_pair(tmp_path):
+    """The one figure that does not depend on the machine's load: below 1 MB for each pair at 10 Mbit/s."""
+    out = tmp_path / "bench.json"
+    assert bench("memory", "--out", str(out)).returncode == 0
+    report = json.loads(out.read_text(encoding="utf-8"))
+    assert report["schema"] == "ccdrl-bench/1"
+    assert 0 < report["results"]["memory"]["bytes_per_connection_pair"] < 1e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_benchmark_says_what_it_measures(name):
+    assert f"def {name}() -> dict[str, Any]:\n    " + '"""' in RUN.read_text(encoding="utf-8")

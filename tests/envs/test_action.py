@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-2-Clause
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ccdrl.bindings.library import LEASE_MAX_US, SAMPLE_DTYPE, Absent, State, make_actions, make_samples
+from ccdrl.envs.action import CWND_MAX_BYTES, compute_monitor_interval_us, map_actions
+
+MSS = 1000
+
+
+def make(count=1, **fields):
+    samples = make_samples(count)
+    defaults = {
+        "subflow_id": np.arange(5, 5 + count), "seq": 77, "mss_bytes": MSS, "cwnd_bytes": 20 * MSS,
+        "ssthresh_bytes": 2**32 - 1, "inflight_bytes": 20 * MSS, "srtt_us": 40_000,
+    }  # fmt: skip
+    for name, value in (defaults | fields).items():
+        samples[name] = value
+    return samples
+
+
+def map_one(action, interval_us=40_000.0, **fields):
+    out = make_actions(1)
+    map_actions(np.array([action], np.float32), make(**fields), interval_us, out)
+    return out[0]
+
+
+@pytest.mark.parametrize(
+    ("action", "interval_us", "cwnd_bytes"),
+    [
+        (0.0, 40_000.0, 20_000),
+        (1.0, 40_000.0, 40_000),
+        (-1.0, 40_000.0, 10_000),
+        (1.0, 20_000.0, round(20_000 * 2**0.5)),
+        (1.0, 90_000.0, 40_000),  # never more than a factor of two
+        (7.0, 40_000.0, 40_000),
+        (-7.0, 40_000.0, 10_000),
+    ],
+)
+def test_window_is_multiplied(action, interval_us, cwnd_bytes):
+    assert map_one(action, interval_us)["cwnd_bytes"] == cwnd_bytes
+
+
+def test_all_fields():
+    record = map_one(0.0)
+    assert (record["abi"], record["subflow_id"], record["seq"], record["reserved"]) == (2, 5, 77, 0)
+    assert record["pacing_rate_bytes_per_s"] == 1.25 * 20_000 / 0.04
+    assert record["lease_us"] == 160_000
+
+
+@pytest.mark.parametrize(("srtt_us", "lease_us"), [(1_000, 100_000), (30_000, 120_000), (900_000, 2_000_000)])
+def test_lease_is_four_srtt_within_bounds(srtt_us, lease_us):
+    assert map_one(0.0, srtt_us=srtt_us)["lease_us"] == lease_us
+
+
+def test_bounds_of_the_window():
+    assert map_one(-1.0, cwnd_bytes=2 * MSS)["cwnd_bytes"] == 2 * MSS
+    assert map_one(1.0, cwnd_bytes=2**32 - 1, inflight_bytes=2**32 - 1)["cwnd_bytes"] == CWND_MAX_BYTES
+
+
+def test_unused_window_does_not_grow():
+    assert map_one(1.0, inflight_bytes=MSS)["cwnd_bytes"] == 20_000
+    assert map_one(1.0, inflight_bytes=8 * MSS)["cwnd_bytes"] == 26_000
+    assert map_one(1.0, inflight_bytes=0, absent=int(Absent.INFLIGHT))["cwnd_bytes"] == 40_000
+
+
+def test_reducing_datapath_is_told_where_to_end():
+    assert map_one(0.0, state=State.RECOVERY, ssthresh_bytes=15_000)["cwnd_bytes"] == 15_000
+
+
+@pytest.mark.parametrize("fields", [{"srtt_us": 0}, {"mss_bytes": 0}])
+def test_no_action_for_an_unmeasured_subflow(fields):
+    assert map_one(1.0, **fields)["subflow_id"] == 0
+
+
+@pytest.mark.parametrize("action", [np.nan, np.inf, -np.inf])
+def test_no_action_for_what_is_not_finite(action):
+    assert map_one(action)["subflow_id"] == 0
+
+
+@pytest.mark.parametrize(("srtt_us", "interval_us"), [(0, 10_000), (9_000, 10_000), (33_333.7, 33_333), (5e5, 100_000)])
+def test_monitor_interval(srtt_us, interval_us):
+    assert compute_monitor_interval_us(srtt_us) == interval_us
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    data=hnp.arrays(np.uint8, (4, SAMPLE_DTYPE.itemsize)),
+    actions=hnp.arrays(np.float32, 4),
+    interval_us=st.floats(1.0, 1e9),
+)
+def test_any_bytes_give_a_wellformed_action(data, actions, interval_us):
+    samples, out = data.reshape(-1).view(SAMPLE_DTYPE), make_actions(4)
+    with np.errstate(all="raise", under="ignore"):
+        map_actions(actions, samples, interval_us, out)
+    asked = out[out["subflow_id"] != 0]
+    assert (asked["abi"] == 2).all()
+    assert (asked["cwnd_bytes"] > 0).all()
+    assert ((asked["lease_us"] > 0) & (asked["lease_us"] <= LEASE_MAX_US)).all()
