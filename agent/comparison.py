@@ -273,7 +273,7 @@ def compare(options: Options) -> int:
         sys.stderr.write(f"compare.py: interrupted{kept}\n")
         return EXIT_INTERRUPTED
     except OSError as error:
-        comparison.failures.append(f"cannot write {error.filename}: {error.strerror or error}")
+        comparison.failures.append(f"cannot write {error.filename or 'the output'}: {error.strerror or error}")
     for failure in comparison.failures[:FAILURES_SHOWN]:
         sys.stderr.write(f"compare.py: error: {failure}\n")
     if len(comparison.failures) > FAILURES_SHOWN:

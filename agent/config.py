@@ -28,7 +28,7 @@ class TrainingConfig:
     total_steps: int = setting(40_000_000, "steps to train", 1, 1e12)
     simulators: int = setting(64, "simulators in the vector env (--envs)", 1, 65536)
     threads: int = setting(2, "threads that advance simulators", 1, 1024)
-    torch_threads: int = setting(2, "threads of torch; part of the result, sums depend on it", 1, 1024)
+    torch_threads: int = setting(1, "threads of torch; part of the result, sums depend on it", 1, 1024)
 
     rollout_steps: int = setting(128, "steps of each row between two updates", 2, 65536)
     minibatch_rows: int = setting(8192, "rows in one gradient step", 2, 1e9)

@@ -57,6 +57,7 @@ class Controller:
         self._members: dict[int, int] = {}
         self._next_connection = 0
         self._now_us = 0
+        self._wake_us = 0.0
 
     @property
     def n_subflows(self) -> int:
@@ -73,6 +74,8 @@ class Controller:
         self._absorb(samples)
         newest = int(samples["timestamp_us"].max()) if len(samples) else 0
         self._now_us = max(self._now_us, newest if now_us is None else now_us)
+        if self._now_us < self._wake_us:
+            return make_actions(0)
         self._expire()
         rows, interval_us = self._select_due()
         if len(rows) == 0:
@@ -117,6 +120,7 @@ class Controller:
             self._members[connection] = 0
             self._key_of[connection] = key
         self._members[connection] += 1
+        self._wake_us = 0.0
         row = self._free.pop()
         self._row_of[subflow_id] = row
         self._connections[row] = connection
@@ -157,5 +161,8 @@ class Controller:
         decided = np.zeros(len(unique), np.uint64)
         np.maximum.at(decided, group, self._decided_us[rows])
         is_due = (decided == 0) | (self._now_us - decided.astype(np.float64) >= interval)
+        # Until the first connection is due again (as its srtt stands) `step` need not look; without any, look each time.
+        starts = np.where(is_due, float(self._now_us), decided.astype(np.float64))
+        self._wake_us = float((starts + interval).min()) if len(unique) else 0.0
         due = is_due[group]
         return rows[due], interval[group][due]

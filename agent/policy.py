@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ccdrl.bindings import library
 from ccdrl.bindings.errors import InputError
+from ccdrl.envs.action import ACTION_VERSION
 from ccdrl.envs.observation import OBSERVATION_NAMES, OBSERVATION_VERSION
 from ccdrl.models.artifact import Artifact, load_artifact
 from ccdrl.models.fields import ArtifactError
@@ -83,6 +84,7 @@ def load_policy(path: str | Path) -> Policy:
             path,
             observation_names=OBSERVATION_NAMES,
             observation_version=OBSERVATION_VERSION,
+            action_version=ACTION_VERSION,
             abi_version=library.ABI_VERSION,
         )
     except ArtifactError as error:

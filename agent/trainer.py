@@ -33,6 +33,7 @@ from ccdrl.agent.sb3_env import RowEnv, RowVecEnv
 from ccdrl.agent.settings import build, to_toml
 from ccdrl.bindings import library
 from ccdrl.bindings.errors import InputError
+from ccdrl.envs.action import ACTION_VERSION
 from ccdrl.envs.observation import OBSERVATION_NAMES, OBSERVATION_VERSION
 from ccdrl.envs.observation_layout import HISTORY_LENGTH
 from ccdrl.models.artifact import Artifact, save_artifact
@@ -206,6 +207,7 @@ class Trainer:
             observation_names=tuple(OBSERVATION_NAMES),
             observation_version=str(OBSERVATION_VERSION),
             history=HISTORY_LENGTH,
+            action_version=ACTION_VERSION,
             abi_version=library.ABI_VERSION,
             layers=self.config.actor_layers,
             weights=self.ppo.network.export_weights(),

@@ -36,16 +36,16 @@ SCHEMA = "ccdrl-policy/1"
 WEIGHTS_NAME, JSON_NAME = "policy.safetensors", "policy.json"
 WEIGHTS_MAX_BYTES, JSON_MAX_BYTES = 64 << 20, 4 << 20
 LAYER_MAX, COLUMN_MAX = 4096, 1024
-ACTION_MAPPING = "cwnd * 2 ** (action * min(1, interval / srtt))"
 
 
 @dataclass(frozen=True)
 class Artifact:
     """One policy. Equal `checksum` means equal actions.
 
-    `observation_names` name the F columns and `observation_version` their meaning; `history` counts the monitor
-    intervals a row covers; `weights` are float32 arrays by name; `training` holds config, config_sha256, seed, steps
-    and wall_s; `provenance` the code version and the library versions; `results` whatever was measured, by name.
+    `observation_names` name the F columns; `observation_version` and `action_version` say what columns and action mean;
+    `history` counts the earlier monitor intervals that a row covers; `weights` are float32 arrays by name; `training`
+    holds config, config_sha256, seed, steps and wall_s; `provenance` the code version and the library versions;
+    `results` whatever was measured, by name.
     """
 
     observation_names: tuple[str, ...]
@@ -60,7 +60,7 @@ class Artifact:
     results: Mapping[str, Any] = field(default_factory=dict)
     action_low: float = -1.0
     action_high: float = 1.0
-    action_mapping: str = ACTION_MAPPING
+    action_version: str = "1-multiplicative"
 
     def __post_init__(self) -> None:
         """Refuse anything that could not act (ArtifactError)."""
@@ -89,10 +89,10 @@ def decision_part(artifact: Artifact) -> dict[str, Any]:
             "names": list(artifact.observation_names),
         },
         "action": {
+            "version": artifact.action_version,
             "size": 1,
             "low": artifact.action_low,
             "high": artifact.action_high,
-            "mapping": artifact.action_mapping,
         },
         "network": {"activation": "tanh", "layers": list(artifact.layers)},
         "normaliser": {
@@ -214,6 +214,7 @@ def load_artifact(
     *,
     observation_names: Sequence[str] | None = None,
     observation_version: str | None = None,
+    action_version: str | None = None,
     abi_version: int | None = None,
 ) -> Artifact:
     """Read and check an artifact, folder or file; what is given as expectation must be equal in it.
@@ -227,6 +228,8 @@ def load_artifact(
         if observation_version is not None and artifact.observation_version != observation_version:
             found = artifact.observation_version
             raise ArtifactError(f"observation.version: {found}, this program computes {observation_version}")
+        if action_version is not None and artifact.action_version != action_version:
+            raise ArtifactError(f"action.version: {artifact.action_version}, this program maps {action_version}")
         if observation_names is not None and artifact.observation_names != tuple(observation_names):
             pairs = zip(artifact.observation_names, observation_names, strict=False)
             differs = next((f"'{a}' for '{b}'" for a, b in pairs if a != b), "their number")
@@ -261,12 +264,11 @@ def build_artifact(fields: Fields, weights: dict[str, NDArray[np.float32]]) -> A
     statistics = fields.table("normaliser")
     if network.text("activation") != "tanh" or action.integer("size") != 1:
         raise ArtifactError("network.activation 'tanh' and action.size 1 expected")
-    if action.text("mapping") != ACTION_MAPPING:
-        raise ArtifactError(f"action.mapping: '{ACTION_MAPPING}' expected")
     artifact = Artifact(
         observation_names=observation.texts("names"),
         observation_version=observation.text("version"),
         history=observation.integer("history"),
+        action_version=action.text("version"),
         abi_version=fields.integer("abi_version"),
         layers=network.integers("layers"),
         weights=weights,
@@ -282,7 +284,6 @@ def build_artifact(fields: Fields, weights: dict[str, NDArray[np.float32]]) -> A
         results=fields.table("results").values,
         action_low=action.number("low"),
         action_high=action.number("high"),
-        action_mapping=ACTION_MAPPING,
     )
     if fields.text("checksum") != artifact.checksum:
         raise ArtifactError("checksum: differs from the content, the policy is damaged or was edited")

@@ -17,6 +17,7 @@ ROW_IN = 0.235
 NAME_CHARS_MAX = 34
 RATIO_LIMITS = (2.0, 4.0, 8.0, 16.0)
 RATIO_SHARE = 0.9
+EVEN_LOG2 = math.log2(1.005)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def draw_column(axes: Axes, values: Sequence[float | None], color: str, is_ratio
             axes.plot([shown], [index], marker="<" if shown < 0 else ">", color=color, markersize=5, clip_on=False)
         # The number stands on the free side of 1, so that no bar runs through it.
         if is_ratio:
-            side = -1 if shown > 0 else 1
+            side = -1 if shown > EVEN_LOG2 else 1
             axes.text(
                 side * 0.09 * limit,
                 index,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from ccdrl.agent.report.canvas import WIDTH_IN, drawing, export_svg, grid
 from ccdrl.agent.report.palette import MUTED, color_of, subflow_color
@@ -13,6 +14,7 @@ from ccdrl.envs.scenario import Scenario
 
 ROW_IN = 1.05
 TOP_PERCENTILE = 99.7
+LOG_FROM_RATIO = 15.0
 COLUMNS = (
     ("cwnd_kbytes", "cwnd, kB"),
     ("rtt_ms", "RTT, ms"),
@@ -20,11 +22,20 @@ COLUMNS = (
 )
 
 
-def column_top(series: Sequence[Series], figure: str) -> float:
-    """Return the top of a column's common scale: a first burst may leave it, the rest may not."""
+def set_scale(axes: Axes, series: Sequence[Series], figure: str) -> None:
+    """Set a column's common scale, logarithmic for RTTs that differ by much; a first burst may leave it at the top."""
     values = np.array([value for one in series for subflow in one.subflows for value in getattr(subflow, figure)])
     values = values[np.isfinite(values)]
-    return float(np.percentile(values, TOP_PERCENTILE)) * 1.08 if values.size and values.max() > 0 else 1.0
+    top = float(np.percentile(values, TOP_PERCENTILE)) * 1.08 if values.size and values.max() > 0 else 1.0
+    bottom = float(values.min()) if values.size else 0.0
+    if figure == "rtt_ms" and bottom > 0 and top > LOG_FROM_RATIO * bottom:
+        axes.set_yscale("log")
+        axes.set_ylim(bottom / 1.2, top)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1,) if top > 100 * bottom else (1, 3)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    else:
+        axes.set_ylim(0, top)
 
 
 def draw_events(axes: Axes, scenario: Scenario) -> None:
@@ -90,7 +101,7 @@ def series_figure(name: str, scenario: Scenario, series: Sequence[Series], conte
             label_subflows(axes_row[-1], one.subflows, color)
         for column, (attribute, title) in enumerate(COLUMNS):
             grid_axes[0][column].set_title(title)
-            grid_axes[0][column].set_ylim(0, column_top(series, attribute))
+            set_scale(grid_axes[0][column], series, attribute)
             grid_axes[-1][column].set_xlabel("time, s")
             grid_axes[0][column].set_xlim(0, scenario.duration_s)
         return export_svg(figure, name, f"{scenario.name}: cwnd, RTT and throughput of each subflow over time")

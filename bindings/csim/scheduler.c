@@ -68,13 +68,14 @@ static struct subflow *blest(struct conn *conn, struct subflow *fast, struct sub
 /* Does waiting for the fast subflow finish the buffered data sooner than using the slow one (its algorithm 1)? */
 static struct subflow *ecf(struct conn *conn, struct subflow *fast, struct subflow *slow)
 {
-	double left = (double)conn_unsent_bytes(conn) / conn->config.mss_bytes;
+	/* What waits to be scheduled: written, and inside the receive window. A last round, however short, takes an RTT. */
+	double left = fmin((double)conn_unsent_bytes(conn), (double)(conn->rwnd_edge - conn->dsn_nxt)) / conn->config.mss_bytes;
 	double margin_ns = (double)(fast->rttvar_ns > slow->rttvar_ns ? fast->rttvar_ns : slow->rttvar_ns);
 	double rounds = 1 + left / fmax(fast->cwnd, 1);
 	double beta = conn->ecf_waiting ? ECF_BETA : 0;
 
 	if (rounds * (double)fast->srtt_ns < (1 + beta) * ((double)slow->srtt_ns + margin_ns)) {
-		if (left / fmax(slow->cwnd, 1) * (double)slow->srtt_ns >= 2 * (double)fast->srtt_ns + margin_ns) {
+		if (fmax(left / fmax(slow->cwnd, 1), 1) * (double)slow->srtt_ns >= 2 * (double)fast->srtt_ns + margin_ns) {
 			conn->ecf_waiting = true;
 			return NULL;
 		}

@@ -172,8 +172,13 @@ void subflow_close(struct subflow *sf)
 	if (sf->is_established) {
 		if (!conn->is_stopped)
 			conn_reinject(conn, sf);
-		for (uint32_t seq = sf->snd_una; seq != sf->snd_nxt; seq++)
-			conn_map_release(conn, conn_map(conn, subflow_segment(sf, seq)->map));
+		for (uint32_t seq = sf->snd_una; seq != sf->snd_nxt; seq++) {
+			struct map *map = conn_map(conn, subflow_segment(sf, seq)->map);
+
+			map->subflows &= (uint8_t)~(1U << sf->index);	/* after a new join it may carry them again */
+			conn_map_release(conn, map);
+		}
+		conn->redundant_next[sf->index] = conn->map_una;
 		if (sf->cc == &cc_drl)
 			drl_subflow_touch(sf, DRL_EVENT_CLOSED);
 	}

@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 import ccdrl
+from ccdrl.agent import comparison
+from ccdrl.agent.workers import Outcome
 from ccdrl.bindings.library import ABI_VERSION
 from ccdrl.compare import main
+from ccdrl.envs.action import ACTION_VERSION
 from ccdrl.envs.observation import OBSERVATION_NAMES, OBSERVATION_VERSION
 from ccdrl.envs.scenario import shipped_scenarios
 from ccdrl.models.artifact import Artifact, save_artifact, weight_shapes
@@ -95,7 +98,16 @@ def agents(tmp_path_factory):
         generator, shapes = np.random.default_rng(seed), weight_shapes(size, (8,))
         weights = {key: (0.3 * generator.normal(size=shape)).astype(np.float32) for key, shape in shapes.items()}
         normaliser = Normaliser(np.zeros(size), np.ones(size), 1000, 10.0)
-        artifact = Artifact(OBSERVATION_NAMES, OBSERVATION_VERSION, 3, ABI_VERSION, (8,), weights, normaliser)
+        artifact = Artifact(
+            observation_names=OBSERVATION_NAMES,
+            observation_version=OBSERVATION_VERSION,
+            history=3,
+            action_version=ACTION_VERSION,
+            abi_version=ABI_VERSION,
+            layers=(8,),
+            weights=weights,
+            normaliser=normaliser,
+        )
         save_artifact(artifact, folder / name)
     return folder
 
@@ -269,6 +281,29 @@ def test_ctrl_c_keeps_finished_runs_and_resume_goes_on(tmp_path):
     runs = json.loads(path.read_text())["runs"]
     assert all(run in runs for run in kept)
     assert {(cc, seed) for cc in ("lia", "cubic") for seed in (1, 2, 3)} <= {(run["cc"], run["seed"]) for run in runs}
+
+
+def test_a_failed_run_is_one_line_and_the_others_are_kept(tiny, tmp_path, monkeypatch, capsys):
+    def run_tasks(function, tasks, jobs):
+        for index, task in enumerate(tasks):
+            failed = task.seed == 2
+            yield Outcome(index, error="broken") if failed else Outcome(index, function(task))
+
+    monkeypatch.setattr(comparison, "run_tasks", run_tasks)
+    path = tmp_path / "out.json"
+    assert main([tiny, "--cc", "lia", "--seeds", "3", "--json", str(path), "--quiet"]) == 1
+    assert capsys.readouterr() == ("", "compare.py: error: tiny, lia, seed 2: broken\n")
+    assert [run["seed"] for run in runs_of(path)] == [1, 3]
+
+
+def test_all_leaves_out_what_needs_traces_unless_they_are_given(capsys):
+    everything = comparison.all_scenarios(has_traces=True, is_quiet=False)
+    assert everything == shipped_scenarios()
+    kept = comparison.all_scenarios(has_traces=False, is_quiet=False)
+    left_out = [scenario for scenario in everything if scenario not in kept]
+    assert left_out
+    assert all(any(link.trace for link in scenario.links) for scenario in left_out)
+    assert capsys.readouterr().err == f"all: {len(left_out)} scenarios need --traces and are left out\n"
 
 
 def test_a_report_is_written(tiny, tmp_path):

@@ -11,6 +11,7 @@ from ccdrl.agent.contenders import Contender
 from ccdrl.agent.evaluation import Drive, RunSpec, evaluate, expand_flows, ids_under_test
 from ccdrl.agent.timeseries import record, step_of
 from ccdrl.bindings.library import ABI_VERSION
+from ccdrl.envs.action import ACTION_VERSION
 from ccdrl.envs.observation import OBSERVATION_NAMES, OBSERVATION_VERSION
 from ccdrl.envs.scenario import parse_scenario
 from ccdrl.models.artifact import Artifact, save_artifact, weight_shapes
@@ -78,7 +79,16 @@ def agent(tmp_path_factory):
     shapes = weight_shapes(size, (8,))
     weights = {name: (0.3 * generator.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
     normaliser = Normaliser(np.zeros(size), np.ones(size), 1000, 10.0)
-    artifact = Artifact(OBSERVATION_NAMES, OBSERVATION_VERSION, 3, ABI_VERSION, (8,), weights, normaliser)
+    artifact = Artifact(
+        observation_names=OBSERVATION_NAMES,
+        observation_version=OBSERVATION_VERSION,
+        history=3,
+        action_version=ACTION_VERSION,
+        abi_version=ABI_VERSION,
+        layers=(8,),
+        weights=weights,
+        normaliser=normaliser,
+    )
     return save_artifact(artifact, tmp_path_factory.mktemp("agents") / "random")
 
 

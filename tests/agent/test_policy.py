@@ -7,6 +7,7 @@ import pytest
 from ccdrl.agent.policy import Policy, load_policy
 from ccdrl.bindings import library
 from ccdrl.bindings.errors import InputError
+from ccdrl.envs.action import ACTION_VERSION
 from ccdrl.envs.observation import OBSERVATION_NAMES, OBSERVATION_VERSION
 from ccdrl.models.artifact import Artifact, save_artifact, weight_shapes
 from ccdrl.models.normaliser import Normaliser
@@ -20,6 +21,7 @@ def make_artifact(seed=1, **changes):
         "observation_names": tuple(OBSERVATION_NAMES),
         "observation_version": str(OBSERVATION_VERSION),
         "history": 3,
+        "action_version": ACTION_VERSION,
         "abi_version": library.ABI_VERSION,
         "layers": (16, 16),
         "weights": {name: generator.normal(size=shape).astype(np.float32) for name, shape in shapes.items()},
@@ -86,6 +88,7 @@ def test_load_checks_this_programs_layout_and_abi(tmp_path, rows):
     for changes, match in (
         ({"abi_version": 1}, "abi_version"),
         ({"observation_version": "0"}, "observation.version"),
+        ({"action_version": "0"}, "action.version"),
         ({"observation_names": ("a", *OBSERVATION_NAMES[1:])}, "observation.names"),
         ({"observation_names": tuple(OBSERVATION_NAMES[1:])}, "observation.names"),
     ):
@@ -95,3 +98,8 @@ def test_load_checks_this_programs_layout_and_abi(tmp_path, rows):
         assert str(path) in str(caught.value)
     with pytest.raises(InputError, match="not found"):
         load_policy(tmp_path / "nowhere")
+
+
+def test_the_artifacts_default_is_this_programs_action():
+    """models/ cannot import envs/, so the default is checked here."""
+    assert Artifact.action_version == ACTION_VERSION

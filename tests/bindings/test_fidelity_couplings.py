@@ -98,7 +98,7 @@ def test_scenario_c_fixed_point_of_lia(ratio, multipath, single):
 
 @pytest.mark.parametrize(("ratio", "fluid"), [(1, 0.739), (2, 0.590), (3, 0.500)])
 def test_scenario_a_type_2_users_pay(ratio, fluid):
-    """N1 users behind a server of N1 C1, their second subflow through the AP of N2 C2 that N2 TCPs need; 20 % above fluid.
+    """N1 users behind a server of N1 C1, their second subflow through the AP of N2 C2 that N2 TCPs need; 25 % above fluid.
 
     The fluid point sets E[w]^2 where the random walk of a window has E[w^2], which is 1.166 E[w]^2 for losses at random
     (Ott, Kemperman, Mathis 1996: E[w] = 1.3098 / sqrt(p) against sqrt(2 / p)). The small subflow, whose growth hangs on
@@ -111,7 +111,7 @@ def test_scenario_a_type_2_users_pay(ratio, fluid):
     rows = [shares([red(n1 * c_mbps), red(n2 * c_mbps)], groups, seed, 100) for seed in (1, 2, 3)]
     type_1, type_2 = medians(rows)
     assert type_1 == pytest.approx(c_mbps, rel=0.01)  # the server is theirs alone
-    assert fluid <= type_2 / c_mbps <= 1.20 * fluid
+    assert fluid <= type_2 / c_mbps <= 1.25 * fluid
 
 
 def test_scenario_b_upgrading_everybody_costs_everybody():

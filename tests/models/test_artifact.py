@@ -30,6 +30,7 @@ def make_artifact(**changes):
         "observation_names": NAMES,
         "observation_version": "1-abc",
         "history": 3,
+        "action_version": "1-x",
         "abi_version": 2,
         "layers": (4, 3),
         "weights": weights,
@@ -115,6 +116,7 @@ def test_a_failing_write_leaves_the_old_artifact(folder, monkeypatch):
 def test_expectations(folder):
     refuse(folder, "abi_version: 2, this program speaks 3", abi_version=3)
     refuse(folder, "observation.version: 1-abc, this program computes 2-abc", observation_version="2-abc")
+    refuse(folder, "action.version: 1-x, this program maps 2-x", action_version="2-x")
     refuse(folder, "'column_0' for 'x'", observation_names=("x", *NAMES[1:]))
     refuse(folder, "their number", observation_names=NAMES[:-1])
 
@@ -147,7 +149,7 @@ def set_in(*keys, value):
         (set_in("observation", "names", value=[]), "different names"),
         (set_in("observation", value=[]), "observation: an object expected"),
         (set_in("action", "low", value=2.0), "low < high"),
-        (set_in("action", "mapping", value="cwnd += action"), "action.mapping"),
+        (set_in("action", "version", value=1), "action.version: a string expected"),
         (set_in("network", "layers", value=[4, 4]), "weight actor.1"),
         (set_in("network", "layers", value=[4]), "weight actor.2.bias: not part of the network"),
         (set_in("network", "layers", value=[4, 3, 3]), "missing"),
