@@ -161,7 +161,7 @@ class Controller:
         decided = np.zeros(len(unique), np.uint64)
         np.maximum.at(decided, group, self._decided_us[rows])
         is_due = (decided == 0) | (self._now_us - decided.astype(np.float64) >= interval)
-        # Until the first connection is due again (as its srtt stands) `step` need not look; without any, look each time.
+        # Until the first connection is due again, as its srtt stands, `step` need not look; without any, always.
         starts = np.where(is_due, float(self._now_us), decided.astype(np.float64))
         self._wake_us = float((starts + interval).min()) if len(unique) else 0.0
         due = is_due[group]

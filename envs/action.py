@@ -33,20 +33,22 @@ def map_actions(
 ) -> None:
     """Fill `out` with one cwnd action for each sample.
 
-    The window (see `select_window`) becomes window * 2 ** (a * min(1, interval / srtt)), within [2 MSS, 1 GiB]; growth
-    stops at twice the bytes in the network plus ten segments, as an unused window says nothing about the path (RFC
-    7661). Pacing is 1.25 * cwnd / srtt. The lease is 4 srtt within [100 ms, 2 s]. An action that is not finite, and one
-    for a subflow without an RTT sample, becomes no action (subflow_id 0). Actions outside [-1, 1] are clipped.
+    The window (see `select_window`) becomes window * 2 ** (a * min(1, interval / r)), within [2 MSS, 1 GiB]; r is the
+    lower of srtt and the newest RTT, as an srtt that a stalled path has inflated would freeze window and pacing for
+    many RTTs. Growth stops at twice the bytes in the network plus ten segments, as an unused window says nothing about the
+    path (RFC 7661). Pacing is 1.25 * cwnd / r. The lease is 4 srtt within [100 ms, 2 s]. An action that is not finite,
+    and one for a subflow without an RTT sample, becomes no action (subflow_id 0). Actions outside [-1, 1] are clipped.
     `interval_us` is the time until the next decision, for each row or for all.
     """
     wanted = actions.astype(np.float64)
     srtt = samples["srtt_us"].astype(np.float64)
     valid = np.isfinite(wanted) & (srtt > 0.0) & (samples["mss_bytes"] > 0)
     wanted = np.where(valid, np.clip(wanted, -1.0, 1.0), 0.0)
-    srtt_safe = np.maximum(srtt, 1.0)
+    last_rtt = np.where(samples["last_rtt_us"] > 0, samples["last_rtt_us"], srtt)
+    period = np.maximum(np.minimum(srtt, last_rtt), 1.0)
     mss = samples["mss_bytes"].astype(np.float64)
     now = select_window(samples)
-    cwnd = now * np.exp2(wanted * np.minimum(1.0, interval_us / srtt_safe))
+    cwnd = now * np.exp2(wanted * np.minimum(1.0, interval_us / period))
     used = np.where((samples["absent"] & _NO_INFLIGHT) != 0, now, samples["inflight_bytes"])
     ceiling = np.maximum(now, 2.0 * used + GROWTH_SEGMENTS * mss)
     cwnd = np.clip(np.minimum(cwnd, ceiling), CWND_MIN_SEGMENTS * mss, CWND_MAX_BYTES)
@@ -55,6 +57,6 @@ def map_actions(
     out["cwnd_bytes"] = cwnd
     out["subflow_id"] = np.where(valid, samples["subflow_id"], np.uint64(0))
     out["seq"] = samples["seq"]
-    out["pacing_rate_bytes_per_s"] = PACING_GAIN * cwnd * 1e6 / srtt_safe
+    out["pacing_rate_bytes_per_s"] = PACING_GAIN * cwnd * 1e6 / period
     out["lease_us"] = np.clip(LEASE_SRTTS * srtt, LEASE_MIN_US, LEASE_MAX_US)
     out["reserved"] = 0

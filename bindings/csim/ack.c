@@ -124,10 +124,14 @@ static void ack_process(struct subflow *sf, const struct ack *ack)
 	is_advancing = sf->snd_una != prior_una;
 	info.delivered_segments = delivery.segments;
 	info.acked_segments = is_advancing ? delivery.segments : 0;
-	if (delivery.newest_sent_ns >= 0) {
+	/* Segments that a retransmission uncovers may have arrived long ago, when their ACKs were lost: with retransmitted data
+	   in it only the ACK's timestamp echo tells an RTT (RFC 7323 section 4.1). */
+	if (likely(!delivery.is_ambiguous) && delivery.newest_sent_ns >= 0)
 		info.rtt_ns = sim->now_ns - delivery.newest_sent_ns;
+	else if (delivery.is_ambiguous && is_advancing)
+		info.rtt_ns = sim->now_ns - ack->echo_sent_ns;
+	if (info.rtt_ns >= 0)
 		subflow_rtt_sample(sf, info.rtt_ns);
-	}
 	if (delivery.segments > 0) {
 		rate_sample(sf, &delivery, &info);
 		if (is_advancing) {

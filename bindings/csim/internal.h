@@ -313,6 +313,7 @@ struct delivery {
 	uint32_t prior_delivered;	/* rate sample: state when the newest delivered segment was sent */
 	int64_t prior_ns, send_elapsed_ns;
 	bool has_rate, is_app_limited;
+	bool is_ambiguous;		/* a retransmitted segment was delivered: Karn's algorithm */
 };
 void recovery_segment_delivered(struct subflow *sf, struct segment *segment, struct delivery *delivery);
 uint32_t recovery_detect(struct subflow *sf);		/* marks segments lost; how many */

@@ -169,6 +169,7 @@ void receiver_segment(struct subflow *sf, const struct packet *packet)
 		}
 		is_ack_now = true;
 	} else {
+		sf->echo_sent_ns = packet->sent_ns;	/* RFC 7323 section 4.3: SEG.SEQ <= Last.ACK.sent */
 		is_ack_now = true;	/* duplicate: the sender wants to know where we are */
 	}
 	if (is_ack_now) {

@@ -56,8 +56,10 @@ void recovery_segment_delivered(struct subflow *sf, struct segment *segment, str
 	if (!(segment->flags & SEGMENT_EVER_RETRANSMITTED)) {
 		if (segment->sent_ns > delivery->newest_sent_ns)
 			delivery->newest_sent_ns = segment->sent_ns;
-	} else if (now_ns - segment->sent_ns < sf->min_rtt_ns) {
-		return;		/* the ACK is for an earlier transmission (RFC 8985 section 6.2 step 2) */
+	} else {
+		delivery->is_ambiguous = true;
+		if (now_ns - segment->sent_ns < sf->min_rtt_ns)
+			return;		/* the ACK is for an earlier transmission (RFC 8985 section 6.2 step 2) */
 	}
 	if (segment->sent_ns > sf->newest_delivered_sent_ns)
 		sf->newest_delivered_sent_ns = segment->sent_ns;

@@ -24,6 +24,7 @@ from ccdrl.bindings.library import measure_heap_s
 from ccdrl.bindings.simulator import Simulator, SimulatorBatch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from learning import decision_cost, training_speed, vector_env_speed  # noqa: E402
 from networks import make_crowd, make_lia_pair, make_pair  # noqa: E402
 
 S = 10**9
@@ -168,6 +169,11 @@ def cost_of_flows() -> dict[str, Any]:
     return {"points": points}
 
 
+# Last, because torch stays loaded.
+for _function in (decision_cost, vector_env_speed, training_speed):
+    benchmark(_function)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the named benchmarks, or all, and write JSON."""
     parser = argparse.ArgumentParser(prog="bench", description="Measure speed and memory; JSON on stdout.")
@@ -186,7 +192,11 @@ def main(arguments: list[str] | None = None) -> int:
     report: dict[str, Any] = {
         "schema": "ccdrl-bench/1",
         "version": ccdrl.__version__,
-        "machine": {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()},
+        "machine": {
+            "cores": os.cpu_count(),
+            "processor": platform.processor() or platform.machine(),
+            "load_before": os.getloadavg()[0],
+        },
         "results": {},
     }
     for name in options.names or BENCHMARKS:

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 RUN = Path(__file__).with_name("run.py")
-NAMES = ["simulator_speed", "controllers_speed", "batch_speed", "memory", "cost_of_packets", "cost_of_flows"]
+NAMES = {
+    *("simulator_speed", "controllers_speed", "batch_speed", "memory", "cost_of_packets", "cost_of_flows"),
+    *("decision_cost", "vector_env_speed", "training_speed"),
+}
 
 
 def bench(*arguments):
@@ -19,7 +20,7 @@ def bench(*arguments):
 def test_list_names_every_benchmark():
     run = bench("--list")
     assert run.returncode == 0
-    assert set(NAMES) <= {line.split()[0] for line in run.stdout.splitlines()}
+    assert {line.split()[0] for line in run.stdout.splitlines()} == NAMES
     assert all(len(line.split()) > 3 for line in run.stdout.splitlines())
 
 
@@ -39,6 +40,11 @@ def test_memory_of_a_connection_pair(tmp_path):
     assert 0 < report["results"]["memory"]["bytes_per_connection_pair"] < 1e6
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_benchmark_says_what_it_measures(name):
-    assert f"def {name}() -> dict[str, Any]:\n    " + '"""' in RUN.read_text(encoding="utf-8")
+def test_the_cost_of_a_decision(tmp_path):
+    """Every figure is there; a decision for two subflows stays far below the shortest monitor interval (10 ms)."""
+    out = tmp_path / "bench.json"
+    assert bench("decision_cost", "--out", str(out)).returncode == 0
+    points = json.loads(out.read_text(encoding="utf-8"))["results"]["decision_cost"]["points"]
+    assert [point["subflows"] for point in points] == [2, 16, 200]
+    assert all(0 < point["inference_wall_us"] < point["wall_us"] for point in points)
+    assert points[0]["cpu_us"] < 5000

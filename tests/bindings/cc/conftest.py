@@ -24,10 +24,10 @@ C_FLAGS = ("-std=c11", "-O3", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"
 
 
 def c_struct(name: str) -> str:
-    """The definition of one struct of the simulator's internals, for cffi."""
-    text = (CSIM / "internal.h").read_text()
+    """The definition of one struct of a controller's interface, for cffi."""
+    text = (CSIM / "controller.h").read_text()
     match = re.search(rf"^struct {name} \{{.*?\}};$", text, re.MULTILINE | re.DOTALL)
-    assert match is not None, f"struct {name} is not in internal.h"
+    assert match is not None, f"struct {name} is not in controller.h"
     return match.group()
 
 
