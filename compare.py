@@ -8,21 +8,13 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from ccdrl.agent.comparison import Options, compare, list_scenarios
+from ccdrl.agent.command_line import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, Parser, fail
+from ccdrl.agent.comparison import PROGRAM, Options, compare, list_scenarios
 from ccdrl.bindings.errors import InputError
 
 SEED_MAX = 2**64 - 1
 SEEDS_MAX = 10_000
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the line and leave with exit status 2."""
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
 def positive(text: str) -> int:
@@ -53,7 +45,7 @@ def seconds(text: str) -> float:
 
 def make_parser() -> Parser:
     """Return the command line of design and docs/compare.md."""
-    parser = Parser(prog="compare.py", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog=PROGRAM, description=__doc__, allow_abbrev=False)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="a file, a name of --list, or 'all'")
     parser.add_argument(
         "--cc",
@@ -97,11 +89,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the compare job; return 0 done, 1 failed at run time, 2 bad usage or input, 130 interrupted."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     parser = make_parser()
-    given = parser.parse_args(arguments)
     try:
+        given = parser.parse_args(arguments)
         if given.list:
             sys.stdout.write(list_scenarios())
-            return 0
+            return EXIT_DONE
         if not given.scenarios:
             parser.error("no SCENARIO, accepted: files, names of --list, or 'all'")
         return compare(
@@ -118,13 +110,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 is_resume=given.resume,
                 duration_s=given.duration_s,
                 is_quiet=given.quiet,
-                command=shlex.join(["compare.py", *arguments]),
+                command=shlex.join([PROGRAM, *arguments]),
             )
         )
     except InputError as error:
-        parser.error(str(error))
+        return fail(PROGRAM, str(error), EXIT_BAD_INPUT)
     except KeyboardInterrupt:
-        return 130
+        return EXIT_INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ A checkpoint is written beside its place and renamed, so a folder that exists is
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -26,6 +24,7 @@ from numpy.typing import NDArray
 
 from ccdrl.agent.ppo import RowPPO
 from ccdrl.bindings.errors import InputError
+from ccdrl.models.storage import replacing_folder, write_synced
 
 SCHEMA = "ccdrl-checkpoint/1"
 STATE_NAME, JSON_NAME = "state.safetensors", "state.json"
@@ -95,29 +94,14 @@ def write(checkpoint: Checkpoint, folder: Path, keep: int) -> Path:
     """Write under `folder` as step-<steps>; keep only the newest `keep`; return the new folder."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"step-{checkpoint.document['steps']:012d}"
-    scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
-    try:
-        blob = safetensors.numpy.save({name: np.ascontiguousarray(a) for name, a in checkpoint.arrays.items()})
-        document = {"schema": SCHEMA, "sha256": sha256(blob).hexdigest()} | checkpoint.document
+    blob = safetensors.numpy.save({name: np.ascontiguousarray(a) for name, a in checkpoint.arrays.items()})
+    document = {"schema": SCHEMA, "sha256": sha256(blob).hexdigest()} | checkpoint.document
+    with replacing_folder(target) as scratch:
         write_synced(scratch / STATE_NAME, blob)
         write_synced(scratch / JSON_NAME, (json.dumps(document, indent=1) + "\n").encode())
-        scratch.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        scratch.rename(target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     for old in find_all(folder)[:-keep]:
         shutil.rmtree(old)
     return target
-
-
-def write_synced(path: Path, content: bytes) -> None:
-    """Write a file and wait until the disk has it."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def find_all(folder: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ccdrl import __version__
 from ccdrl.agent import results
+from ccdrl.agent.command_line import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, fail
 from ccdrl.agent.contenders import Contender, find_agents, find_contenders
 from ccdrl.agent.digest import Digest, digest_runs
 from ccdrl.agent.evaluation import (
@@ -34,12 +35,13 @@ from ccdrl.agent.workers import run_tasks
 from ccdrl.bindings.errors import InputError
 from ccdrl.envs.network import build_network
 from ccdrl.envs.scenario import Scenario, load_scenario, shipped_scenarios
+from ccdrl.models.storage import replace_file
 
+PROGRAM = "compare.py"
 ALL = "all"
 SAVE_INTERVAL_S = 5.0
 SERIES_SCENARIOS_MAX = 6
 FAILURES_SHOWN = 5
-EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,8 @@ class Comparison:
         assert self.options.report is not None
         series = self.record_series()
         provenance = Provenance(__version__, self.options.command, self.options.seeds, DATAPATH)
-        results.write_text(self.options.report, render_report(self.digest(), self.plan.scenarios, series, provenance))
+        page = render_report(self.digest(), self.plan.scenarios, series, provenance)
+        replace_file(self.options.report, page.encode())
 
 
 def compare(options: Options) -> int:
@@ -270,12 +273,12 @@ def compare(options: Options) -> int:
             comparison.write_report()
     except KeyboardInterrupt:
         kept = f", {len(comparison.runs)} finished runs are in {options.json}" if options.json else ""
-        sys.stderr.write(f"compare.py: interrupted{kept}\n")
+        sys.stderr.write(f"{PROGRAM}: interrupted{kept}\n")
         return EXIT_INTERRUPTED
     except OSError as error:
         comparison.failures.append(f"cannot write {error.filename or 'the output'}: {error.strerror or error}")
     for failure in comparison.failures[:FAILURES_SHOWN]:
-        sys.stderr.write(f"compare.py: error: {failure}\n")
+        fail(PROGRAM, failure, EXIT_FAILED)
     if len(comparison.failures) > FAILURES_SHOWN:
-        sys.stderr.write(f"compare.py: error: and {len(comparison.failures) - FAILURES_SHOWN} more\n")
+        fail(PROGRAM, f"and {len(comparison.failures) - FAILURES_SHOWN} more", EXIT_FAILED)
     return EXIT_FAILED if comparison.failures else EXIT_DONE

@@ -8,7 +8,6 @@ seed, so that the file does not depend on how many processes made it.
 
 import json
 import math
-import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from ccdrl import __version__
 from ccdrl.agent import statistics
 from ccdrl.bindings.errors import InputError
+from ccdrl.models.storage import replace_file
 
 SCHEMA = "ccdrl-compare/1"
 
@@ -202,32 +202,9 @@ def make_document(
     }
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: a temporary file beside it takes its place. Devices and pipes are written to.
-
-    Raises OSError.
-    """
-    if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8")
-        return
-    target = path.resolve()
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        # mkstemp makes the file private; results are as readable as any file that the user writes.
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def write_results(path: Path, document: Document) -> None:
     """Write a document atomically. Raises OSError."""
-    write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    replace_file(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
 
 
 def check_writable(path: Path, option: str) -> None:

@@ -7,15 +7,16 @@ Exit status: 0 done, 1 the run failed (NaN, no memory), 2 bad usage or input, 13
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from ccdrl.agent.command_line import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Parser, fail
 from ccdrl.agent.config import SHIPPED, TrainingConfig, describe_config, load_config
 from ccdrl.bindings.errors import InputError, SimulatorError
 
+PROGRAM = "train.py"
 EPILOG = """settings for --set and the TOML file, with their defaults:
 {settings}
 
@@ -23,18 +24,10 @@ The run folder holds policy/ (newest artifact), best/ (best validation score), c
 """
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise InputError, which `main` prints."""
-        raise InputError(message)
-
-
 def make_parser() -> Parser:
     """Return the parser of train.py."""
     parser = Parser(
-        prog="train.py",
+        prog=PROGRAM,
         description="Train a congestion controller with PPO in the packet-level simulator.",
         epilog=EPILOG.format(settings=describe_config().replace("%", "%%")),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -57,19 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(make_parser().parse_args(arguments))
     except InputError as error:
-        return fail(str(error), 2)
+        return fail(PROGRAM, str(error), EXIT_BAD_INPUT)
     except KeyboardInterrupt:
-        return fail("interrupted at once: the last checkpoint is the newest state", 130)
+        return fail(PROGRAM, "interrupted at once: the last checkpoint is the newest state", EXIT_INTERRUPTED)
     except ModuleNotFoundError as error:
-        return fail(f"{error}; training needs the extra 'train': pip install ccdrl[train]", 1)
+        return fail(PROGRAM, f"{error}; training needs the extra 'train': pip install ccdrl[train]", EXIT_FAILED)
     except (SimulatorError, OSError, MemoryError) as error:
-        return fail(str(error) or type(error).__name__, 1)
-
-
-def fail(message: str, status: int) -> int:
-    """Print one line on stderr and return `status`."""
-    print(f"train.py: error: {' '.join(message.split())}", file=sys.stderr)
-    return status
+        return fail(PROGRAM, str(error) or type(error).__name__, EXIT_FAILED)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -124,8 +111,9 @@ def train(config: TrainingConfig | None, resume: Path | None, steps: int | None,
     try:
         is_complete = trainer.run()
     except TrainingDivergedError as error:
-        return fail(f"training stopped: {error}; the last checkpoint in {out / 'checkpoints'} is kept", 1)
+        kept = f"the last checkpoint in {out / 'checkpoints'} is kept"
+        return fail(PROGRAM, f"training stopped: {error}; {kept}", EXIT_FAILED)
     state = "done" if is_complete else f"interrupted; go on with: python train.py --resume {out}"
     print(f"{out}: {trainer.steps:,} steps in {trainer.wall_s:,.0f} s, {state}")
     print(f"policy: {out / 'policy'}\nbest:   {out / 'best'}")
-    return 0 if is_complete else 130
+    return EXIT_DONE if is_complete else EXIT_INTERRUPTED

@@ -34,10 +34,10 @@ def map_actions(
     """Fill `out` with one cwnd action for each sample.
 
     The window (see `select_window`) becomes window * 2 ** (a * min(1, interval / r)), within [2 MSS, 1 GiB]; r is the
-    lower of srtt and the newest RTT, as an srtt that a stalled path has inflated would freeze window and pacing for
-    many RTTs. Growth stops at twice the bytes in the network plus ten segments, as an unused window says nothing about the
-    path (RFC 7661). Pacing is 1.25 * cwnd / r. The lease is 4 srtt within [100 ms, 2 s]. An action that is not finite,
-    and one for a subflow without an RTT sample, becomes no action (subflow_id 0). Actions outside [-1, 1] are clipped.
+    lower of srtt and the newest RTT, as an srtt that a stalled path has inflated would freeze window and pacing. Growth
+    stops at twice the bytes in the network plus ten segments, as an unused window says nothing about the path (RFC
+    7661). Pacing is 1.25 * cwnd / r. The lease is 4 srtt within [100 ms, 2 s]. An action that is not finite, and one
+    for a subflow without an RTT sample, becomes no action (subflow_id 0). Actions outside [-1, 1] are clipped.
     `interval_us` is the time until the next decision, for each row or for all.
     """
     wanted = actions.astype(np.float64)

@@ -171,6 +171,7 @@ def _flow_config(flow: Flow, cc: str, phase: float, scenario: Scenario) -> FlowC
         size_bytes=flow.size_bytes or 0,
         rwnd_bytes=flow.rwnd_bytes or 0,
         app_rate_bps=(flow.app_rate_mbps or 0.0) * 1e6,
+        ack_segments=flow.ack_segments,
     )
 
 

@@ -88,6 +88,7 @@ class Flow:
     size_bytes: int | None = None
     rwnd_bytes: int | None = None
     app_rate_mbps: float | None = None
+    ack_segments: int = 2
 
 
 @dataclass(frozen=True, slots=True)

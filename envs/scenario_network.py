@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A scenario as an environment: the agent takes the flow whose cc is "@"."""
 
-import random
 from pathlib import Path
 
 from ccdrl.bindings.errors import InputError
 from ccdrl.bindings.simulator import Simulator
-from ccdrl.envs.network import _event_configs, _flow_config, _link_config, build_network, load_traces
+from ccdrl.envs.network import build_network
 from ccdrl.envs.scenario import Flow, Scenario
-from ccdrl.envs.scenario_schema import HEADER_BYTES, UNDER_TEST
+from ccdrl.envs.scenario_schema import UNDER_TEST
 from ccdrl.envs.timeline import Timeline
 
 
@@ -26,22 +25,11 @@ def find_agent(scenario: Scenario) -> Flow:
 
 def build_scenario(scenario: Scenario, seed: int, traces: Path | None) -> tuple[Simulator, Timeline, int]:
     """Return the simulator at time 0, the timeline, and when (ns) the handshakes are over unless a SYN is lost."""
-    simulator = build_network(scenario, "drl", seed, traces).simulator
-    simulator.enable_stats(False)
-    links = []
-    for link, trace in zip(scenario.links, load_traces(scenario, traces), strict=True):
-        rate_bps = (link.rate_mbps or 0.0) * 1e6 if trace is None else trace.mean_bps
-        links.append(_link_config(link, rate_bps, trace, scenario.mss + HEADER_BYTES))
-    offsets = random.Random(seed)
-    flows = [
-        _flow_config(flow, "drl" if flow.cc == UNDER_TEST else flow.cc, offsets.random(), scenario)
-        for flow in scenario.flows
-        for _ in range(flow.count)
-    ]
-    link_ids = [link.id for link in scenario.links]
-    events = [config for event in scenario.events for config in _event_configs(event, link_ids.index(event.link))]
+    network = build_network(scenario, "drl", seed, traces)
+    network.simulator.enable_stats(False)
+    links, flows = network.links, network.connections
     agent = next(i for i, flow in enumerate(flows) if flow.cc == "drl")
     round_trips = [2 * (sum(links[k].delay_ns for k in p.links) + p.extra_delay_ns) for p in flows[agent].paths]
     joined = 2 if len(round_trips) > 1 else 1
     ready_ns = flows[agent].start_ns + joined * max(round_trips) + 1_000_000
-    return simulator, Timeline(links, flows, events, (agent,)), ready_ns
+    return network.simulator, Timeline(links, flows, network.events, (agent,)), ready_ns

@@ -130,6 +130,8 @@ SCHEMA: Mapping[str, tuple[Key, ...]] = {
         Key("size_bytes", "integer", "A finite transfer; unlimited where left out.", _BYTES),
         Key("rwnd_bytes", "integer", "Receive buffer of the connection, at least mss; 1 GiB where left out.", _BYTES),
         Key("app_rate_mbps", "number", "Payload that the application writes; unlimited where left out.", _RATE),
+        Key("ack_segments", "integer", "The receiver ACKs every so many segments in order (RFC 5681: 2).", Span(1, 64),
+            default=2),
     ),
     "events": (
         Key("at_s", "number", "Time; not after duration_s.", _TIME, required=True),

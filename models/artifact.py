@@ -15,9 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import stat
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -31,6 +29,7 @@ from numpy.typing import NDArray
 
 from ccdrl.models.fields import ArtifactError, Fields, parse_json
 from ccdrl.models.normaliser import Normaliser
+from ccdrl.models.storage import replace_file, replacing_folder, write_synced
 
 SCHEMA = "ccdrl-policy/1"
 WEIGHTS_NAME, JSON_NAME = "policy.safetensors", "policy.json"
@@ -168,45 +167,10 @@ def save_artifact(artifact: Artifact, path: str | Path) -> Path:
         raise ArtifactError(f"{target}: exists and is no artifact; a new name, an empty folder or an artifact expected")
     blob = safetensors.numpy.save(tensors)
     document["weights"] = {"file": WEIGHTS_NAME, "sha256": sha256(blob).hexdigest()}
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        replace_file(scratch / WEIGHTS_NAME, blob)
-        replace_file(scratch / JSON_NAME, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
-        scratch.chmod(0o755)
-        replace_folder(scratch, target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with replacing_folder(target) as folder:
+        write_synced(folder / WEIGHTS_NAME, blob)
+        write_synced(folder / JSON_NAME, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
     return target
-
-
-def replace_file(target: Path, content: bytes) -> None:
-    """Write `content` to `target` so that it is either the old or the new file, also after a power cut."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def replace_folder(source: Path, target: Path) -> None:
-    """Rename the folder `source` to `target`; a folder that was there is removed after the rename."""
-    aside = target.with_name(f".{target.name}.old")
-    shutil.rmtree(aside, ignore_errors=True)
-    if target.exists():
-        target.rename(aside)
-    try:
-        source.rename(target)
-    except OSError:
-        if aside.exists():
-            aside.rename(target)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def load_artifact(

@@ -15,7 +15,7 @@ LINES_MAX = 420
 SUFFIXES = {".py", ".c", ".h", ".toml", ".sh", ".css", ".js"}
 SKIPPED = {".git", ".venv", "build", "dist", "runs", "out"}
 # What the command lines show to people.
-PRINTING = {"agent/callbacks.py", "agent/comparison.py", "agent/progress.py", "agent/training.py"}
+PRINTING = {f"agent/{name}.py" for name in ("callbacks", "command_line", "comparison", "progress", "training")}
 
 
 def list_sources():

@@ -272,7 +272,7 @@ void conn_map_release(struct conn *conn, struct map *map)
 }
 
 /* In order at the data level: to the application, or into the receive buffer while it does not read. */
-static void deliver(struct conn *conn, uint32_t length_bytes)
+static void deliver(struct conn *conn, uint64_t length_bytes)
 {
 	conn->rcv_dsn_nxt += length_bytes;
 	if (unlikely(!conn->is_reading)) {
@@ -391,7 +391,7 @@ void conn_reading_set(struct conn *conn, bool is_reading)
 		return;
 	conn->unread_bytes = 0;
 	conn->rcv_dsn_nxt -= unread_bytes;
-	deliver(conn, (uint32_t)unread_bytes);
+	deliver(conn, unread_bytes);
 	for (uint32_t i = 0; i < conn->n_subflows; i++)	/* window update (RFC 9293 section 3.8.6.2.2) */
 		if (conn->subflows[i].is_established)
 			receiver_ack(&conn->subflows[i]);

@@ -2,7 +2,11 @@
 import numpy as np
 import pytest
 
-from ccdrl.envs.observation import OBSERVATION_SIZE
+from ccdrl.bindings.library import ABI_VERSION
+from ccdrl.envs.action import ACTION_VERSION
+from ccdrl.envs.observation import OBSERVATION_NAMES, OBSERVATION_SIZE, OBSERVATION_VERSION
+from ccdrl.models.artifact import Artifact, save_artifact, weight_shapes
+from ccdrl.models.normaliser import Normaliser
 
 
 class TargetEnv:
@@ -57,3 +61,25 @@ class TargetEnv:
 def target_env():
     """The class of the stand-in env."""
     return TargetEnv
+
+
+def save_untrained(path, seed):
+    """Save an untrained agent, with small random weights, so that its windows move; return the path."""
+    generator, shapes = np.random.default_rng(seed), weight_shapes(OBSERVATION_SIZE, (8,))
+    artifact = Artifact(
+        observation_names=OBSERVATION_NAMES,
+        observation_version=OBSERVATION_VERSION,
+        history=3,
+        action_version=ACTION_VERSION,
+        abi_version=ABI_VERSION,
+        layers=(8,),
+        weights={name: (0.3 * generator.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()},
+        normaliser=Normaliser(np.zeros(OBSERVATION_SIZE), np.ones(OBSERVATION_SIZE), 1000, 10.0),
+    )
+    return save_artifact(artifact, path)
+
+
+@pytest.fixture(scope="session")
+def save_agent():
+    """From a path and a seed to a saved agent."""
+    return save_untrained

@@ -10,12 +10,7 @@ from ccdrl.agent import results
 from ccdrl.agent.contenders import Contender
 from ccdrl.agent.evaluation import Drive, RunSpec, evaluate, expand_flows, ids_under_test
 from ccdrl.agent.timeseries import record, step_of
-from ccdrl.bindings.library import ABI_VERSION
-from ccdrl.envs.action import ACTION_VERSION
-from ccdrl.envs.observation import OBSERVATION_NAMES, OBSERVATION_VERSION
 from ccdrl.envs.scenario import parse_scenario
-from ccdrl.models.artifact import Artifact, save_artifact, weight_shapes
-from ccdrl.models.normaliser import Normaliser
 
 TWO_PATHS = """
 name = "two"
@@ -73,23 +68,9 @@ def without_wall(run):
 
 
 @pytest.fixture(scope="module")
-def agent(tmp_path_factory):
-    """An untrained agent: small random weights, so that its windows move."""
-    generator, size = np.random.default_rng(5), len(OBSERVATION_NAMES)
-    shapes = weight_shapes(size, (8,))
-    weights = {name: (0.3 * generator.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
-    normaliser = Normaliser(np.zeros(size), np.ones(size), 1000, 10.0)
-    artifact = Artifact(
-        observation_names=OBSERVATION_NAMES,
-        observation_version=OBSERVATION_VERSION,
-        history=3,
-        action_version=ACTION_VERSION,
-        abi_version=ABI_VERSION,
-        layers=(8,),
-        weights=weights,
-        normaliser=normaliser,
-    )
-    return save_artifact(artifact, tmp_path_factory.mktemp("agents") / "random")
+def agent(tmp_path_factory, save_agent):
+    """An untrained agent."""
+    return save_agent(tmp_path_factory.mktemp("agents") / "random", 5)
 
 
 def test_a_run_has_the_schema_and_the_flows_of_the_scenario():

@@ -4,7 +4,6 @@
 import copy
 import json
 import math
-import stat
 
 import pytest
 
@@ -163,25 +162,8 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     before = path.read_bytes()
     with pytest.raises(ValueError, match="JSON compliant"):
         results.write_results(path, make_document() | {"runs": [math.nan]})
-    with pytest.raises(UnicodeEncodeError):
-        results.write_text(path, "\ud800")
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.json"]
-
-
-def test_a_results_file_is_as_readable_as_other_files(tmp_path):
-    results.write_text(tmp_path / "out.json", "x")
-    (tmp_path / "other").write_text("x")
-    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("out.json", "other")}
-    assert len(modes) == 1
-
-
-def test_a_link_is_written_through(tmp_path):
-    (tmp_path / "real.json").write_text("old")
-    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
-    results.write_text(tmp_path / "link.json", "new")
-    assert (tmp_path / "link.json").is_symlink()
-    assert (tmp_path / "real.json").read_text() == "new"
 
 
 def test_unwritable_places_are_told_beforehand(tmp_path):

@@ -8,11 +8,14 @@ import os
 import re
 import subprocess
 import tempfile
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cffi
 import numpy as np
+
+from ccdrl.bindings.stats import LinkStats
 
 ROOT = Path(__file__).resolve().parents[2]
 CSIM = ROOT / "bindings" / "csim"
@@ -57,18 +60,6 @@ def _library() -> tuple[Any, Any]:
         sources = [CSIM / f"{name}.c" for name in SOURCES]
         _run("gcc", *FLAGS, *extra, *INCLUDES, DRIVER, *sources, "-o", library, "-lm")
         return ffi, ffi.dlopen(str(library))
-
-
-class Stats(NamedTuple):
-    """struct ccdrl_link_stats."""
-
-    departed_bytes: int
-    capacity_bytes: float
-    queue_mean_bytes: float
-    dropped_packets: int
-    lost_packets: int
-    marked_packets: int
-    queue_bytes: int
 
 
 class Link:
@@ -135,10 +126,10 @@ class Link:
     def arrival_times(self) -> list[int]:
         return [int(time) for time in self.arrived()["time_ns"]]
 
-    def stats(self) -> Stats:
+    def stats(self) -> LinkStats:
         out = self.ffi.new("struct ccdrl_link_stats *")
         self.lib.driver_stats(self.driver, out)
-        return Stats(*(getattr(out, name) for name in Stats._fields))
+        return LinkStats(*(getattr(out, field.name) for field in fields(LinkStats)))
 
     def stats_reset(self) -> None:
         self.lib.driver_stats_reset(self.driver)

@@ -45,7 +45,9 @@ def build(links, flows, seed=1, events=(), records=0):
 
 
 def spread(flows, seed, within_ms):
-    """Return the flows with start times drawn by the seed: drop-tail queues lock onto phases, so seeds must differ in them."""
+    """Return the flows with start times drawn by the seed: drop-tail queues lock onto phases, so seeds must differ in
+    them.
+    """
     starts_ns = np.random.default_rng(seed).integers(0, round(within_ms * MS), len(flows))
     return [replace(config, start_ns=int(start_ns)) for config, start_ns in zip(flows, starts_ns, strict=True)]
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Random networks: every packet is accounted for, everything arrives once and in order, the same seed gives the same bytes."""
+"""Random networks: every packet is accounted for, everything arrives once and in order, the same seed gives the same
+bytes.
+"""
 
 import dataclasses
 
@@ -22,7 +24,9 @@ MANY = settings(max_examples=60, deadline=None, derandomize=True, suppress_healt
 def losses(draw):
     kind = draw(st.sampled_from(["none", "none", "bernoulli", "gilbert-elliott"]))
     if kind == "gilbert-elliott":
-        return LossConfig(kind, good_to_bad=draw(st.floats(0, 0.02)), bad_to_good=draw(st.floats(0.05, 1)), loss_bad=0.5)
+        return LossConfig(
+            kind, good_to_bad=draw(st.floats(0, 0.02)), bad_to_good=draw(st.floats(0.05, 1)), loss_bad=0.5
+        )
     return LossConfig(kind, p=draw(st.floats(0, 0.1)) if kind == "bernoulli" else 0.0)
 
 
@@ -172,8 +176,15 @@ def test_finite_transfers_arrive(data):
         for config in some_flows
     ]
     trouble = [dataclasses.replace(event, at_ns=event.at_ns // 2) for event in some_events]
-    whole = [event for i in range(len(calm)) for event in (
-        EventConfig(4 * S, i, "up"), EventConfig(4 * S, i, "loss"), EventConfig(4 * S, i, "rate", rate_bps=5e6))]
+    whole = [
+        event
+        for i in range(len(calm))
+        for event in (
+            EventConfig(4 * S, i, "up"),
+            EventConfig(4 * S, i, "loss"),
+            EventConfig(4 * S, i, "rate", rate_bps=5e6),
+        )
+    ]
     simulator = build(calm, finite, seed, [*trouble, *whole])
     simulator.run(400 * S)
     simulator.check()

@@ -76,8 +76,9 @@ def test_figure_8_everything_is_released_at_the_end():
 
 
 def test_figure_13_reinjection_after_exactly_three_timeouts():
-    """Path 0 is cut at 5 s. Its last ACK comes at 5006, a tail loss probe 2 srtt later, time-outs 221 (srtt + 200), 442 and
-    884 ms apart; with the third its maps wait for room on path 1, whose next ACKs come at 6620, 6621 ... ms."""
+    """Path 0 is cut at 5 s. Its last ACK comes at 5006, a tail loss probe 2 srtt later, time-outs 221 (srtt + 200),
+    442 and 884 ms apart; with the third its maps wait for room on path 1, whose next ACKs come at 6620, 6621 ... ms.
+    """
     simulator = build([FAST, SLOW], [fixed(0, 1)], events=[down(0, 5000), up(0, 12_000)], records=1 << 16)
     simulator.run(5 * S)
     read(simulator)
@@ -91,9 +92,9 @@ def test_figure_13_reinjection_after_exactly_three_timeouts():
 
     lost = pick(records, Kind.DROP, path=0)
     sends = pick(records, Kind.SEND)
-    maps_lost = sorted({int(sends["map"][(sends["path"] == 0) & (sends["seq"] == seq)][0])
-                        for seq in lost["seq"] if seq in sends["seq"][sends["path"] == 0]} | {
-                            int(row["map"]) for row in pick(records, Kind.RETRANSMIT, path=0)})
+    sent_on_0 = pick(sends, path=0)
+    dropped = sent_on_0["map"][np.isin(sent_on_0["seq"], lost["seq"])]  # of this second; the rest was sent before it
+    maps_lost = sorted({*dropped.tolist(), *pick(records, Kind.RETRANSMIT, path=0)["map"].tolist()})
     received_unacked = 3  # on the wire of path 0 at 5 s: received, but the ACKs' way back was cut
     on_1 = pick(sends, path=1)
     again = on_1[np.isin(on_1["map"], maps_lost)]
@@ -160,13 +161,15 @@ def test_make_after_break(paths):
 
 @pytest.mark.parametrize("cc", ["reno", "cubic", "lia", "olia", "balia", "wvegas", "ewtcp", "bbr"])
 def test_fail_over(cc):
-    """Scenario 13: a path goes down for 10 s under load and comes back. The other fills its link from the third time-out
-    at the latest, and afterwards both are used again; nothing is lost."""
+    """Scenario 13: a path goes down for 10 s under load and comes back. The other fills its link from the third time-
+    out at the latest, and afterwards both are used again; nothing is lost.
+    """
     links = [link(20, 10, 100), link(20, 15, 100)]
     simulator = build(links, [flow(cc, 0, 1)], events=[down(0, 20_000), up(0, 30_000)])
     simulator.run(20 * S)
     rtt_ns = round(max(simulator.subflow_stats(0, path).srtt_ms for path in (0, 1)) * MS)
-    resumed_ns = 20 * S + 2 * rtt_ns + 7 * (rtt_ns + 250 * MS) + 2 * rtt_ns  # probe, then 1 + 2 + 4 RTOs, then a delivery
+    timeouts_ns = 7 * (rtt_ns + 250 * MS)  # 1, 2 and 4 RTOs
+    resumed_ns = 20 * S + 2 * rtt_ns + timeouts_ns + 2 * rtt_ns  # after the tail loss probe, and until a delivery
     simulator.run(resumed_ns)
     simulator.reset_stats()
     simulator.run(30 * S)
@@ -180,7 +183,9 @@ def test_fail_over(cc):
 
 
 def test_removal_and_join_by_hand():
-    """RFC 8684 section 3.6: a removed subflow's maps go to the other at once; a join is established a round trip later."""
+    """RFC 8684 section 3.6: a removed subflow's maps go to the other at once; a join is established a round trip
+    later.
+    """
     simulator = build([FAST, SLOW], [fixed(0, 1, size_bytes=20_000_000)], records=1 << 16)
     simulator.run(2 * S)
     read(simulator)
@@ -213,7 +218,7 @@ def test_the_second_subflow_joins_when_the_first_is_up():
 
 
 def test_the_receive_window_is_the_connections():
-    """30 segments of window over two paths with room for 20 each: never more than 30 bytes' worth without a data ACK."""
+    """30 segments of window over two paths with room for 20 each: never more than 30 without a data ACK."""
     simulator = build([FAST, SLOW], [fixed(0, 1, window=20, rwnd_bytes=30 * MSS)])
     most = 0
     for step in range(1, 2000):

@@ -50,11 +50,13 @@ def under_periodic_loss(cc, period, rtt_ms, skipped, counted):
 
 
 def rounds_of_reno(loss_p, losses=20_000):
-    """Return segments a round trip of AIMD by rounds, played with dice: floor(w) segments a round, each ACKed one adds 1/w;
-    a loss halves w and takes a round without growth to repair. No simulator in it."""
+    """Return segments a round trip of AIMD by rounds, played with dice: floor(w) segments a round, each ACKed one adds
+    1/w; a loss halves w and takes a round without growth to repair. No simulator in it.
+    """
     dice = np.random.default_rng(1)
     window, rounds, segments = 1.31 / math.sqrt(loss_p), 0.0, 0.0
-    for left in dice.geometric(loss_p, losses).tolist():
+    for until_loss in dice.geometric(loss_p, losses).tolist():
+        left = until_loss
         while left > (burst := math.floor(window)):
             left, rounds, segments, window = left - burst, rounds + 1, segments + burst, window + burst / window
         rounds, segments, window = rounds + left / burst, segments + left, window + left / window
@@ -65,8 +67,9 @@ def rounds_of_reno(loss_p, losses=20_000):
 
 @pytest.mark.parametrize("loss_p", [1e-4, 1e-3])
 def test_reno_under_random_loss_with_an_ack_for_each_packet(loss_p):
-    """sqrt(2 / p) segments a round trip, 10 %: that form knows no variance of the window (1.3098 in place of 1.4142, see
-    below), no whole segments and no recovery, which all take a little."""
+    """sqrt(2 / p) segments a round trip, 10 %: that form knows no variance of the window (1.3098 in place of 1.4142,
+    see below), no whole segments and no recovery, which all take a little.
+    """
     segments, _ = medians([under_random_loss("reno", loss_p, 50, seed) for seed in SEEDS])
     assert segments == pytest.approx(math.sqrt(2 / loss_p), rel=0.10)
 
@@ -86,7 +89,9 @@ def test_reno_under_random_loss_round_by_round(loss_p):
 
 
 def test_reno_under_random_loss_has_the_known_constant():
-    """Time mean of the window 1.3098 / sqrt(p) for rare losses at random (Ott, Kemperman, Mathis 1996); 3 % over 2000 losses."""
+    """Time mean of the window 1.3098 / sqrt(p) for rare losses at random (Ott, Kemperman, Mathis 1996); 3 % over 2000
+    losses.
+    """
     (_, window) = medians([under_random_loss("reno", 1e-4, 50, seed) for seed in SEEDS])
     assert window == pytest.approx(1.3098 / math.sqrt(1e-4), rel=0.03)
 
@@ -130,8 +135,9 @@ def test_slow_start_overshoots_by_a_pipe():
 
 @pytest.mark.parametrize("queue_packets", [417, 4 * 417])
 def test_hystart_overshoots_less(queue_packets):
-    """HyStart++ (RFC 9406) goes on by a quarter a round once the RTT has risen, so what it loses is nearer to a quarter of
-    pipe and queue than to all of it: below a half, and the link is full."""
+    """HyStart++ (RFC 9406) goes on by a quarter a round once the RTT has risen, so what it loses is nearer to a
+    quarter of pipe and queue than to all of it: below a half, and the link is full.
+    """
     simulator = build([link(100, 25, queue_packets)], [flow("cubic", 0)])
     simulator.run(S)
     lost_bytes = simulator.subflow_stats(0, 0).lost_bytes

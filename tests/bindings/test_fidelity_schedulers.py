@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What each scheduler is for: minrtt, roundrobin (FreeBSD v0.4, figure 10), redundant, BLEST (IFIP 2016), ECF (CoNEXT 2017)."""
+"""What each scheduler is for: minrtt, roundrobin (FreeBSD v0.4, figure 10), redundant, BLEST (IFIP 2016), ECF (CoNEXT
+2017).
+"""
 
 import numpy as np
 import pytest
@@ -81,7 +83,9 @@ def completion_ms(*paths, **fields):
 
 
 def test_ecf_finishes_first():
-    """The purpose of ECF: no later than the fast path alone, and before minrtt, whose last segments dawdle on the slow."""
+    """The purpose of ECF: no later than the fast path alone, and before minrtt, whose last segments dawdle on the
+    slow.
+    """
     ecf = completion_ms(0, 1, scheduler="ecf")
     assert ecf <= completion_ms(0)
     assert ecf < completion_ms(0, 1, scheduler="minrtt")

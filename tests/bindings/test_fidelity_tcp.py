@@ -68,7 +68,9 @@ def test_fixed_window_above_the_bdp_fills_the_link_exactly():
 
 
 def test_slow_start_round_by_round():
-    """IW10 (RFC 6928), an ACK for two segments, a segment more for each one ACKed: 10, 20, 40, 80 in 5, 10, 20, 40 ACKs."""
+    """IW10 (RFC 6928), an ACK for two segments, a segment more for each one ACKed: 10, 20, 40, 80 in 5, 10, 20, 40
+    ACKs.
+    """
     simulator = build([link(1200, 50)], [flow("reno", 0)], records=4096)  # 10 us a packet
     simulator.run(460 * MS)
     records = read(simulator)
@@ -83,7 +85,7 @@ def test_slow_start_round_by_round():
 
 
 def test_short_transfer_completes_when_arithmetic_says():
-    """30 segments: 10 leave at 101 ms; the ACKs of 202, 204 ... 210 ms release 4 each, a queue that drains at 222 ms."""
+    """30 segments: the ACKs of 202, 204 ... 210 ms release 4 each, and the queue has drained at 222 ms."""
     simulator = build([SLOW], [flow("reno", 0, size_bytes=30 * MSS - 500)])
     simulator.run(S)
     stats = simulator.flow_stats(0)
@@ -103,9 +105,7 @@ def test_delayed_ack_of_an_odd_segment():
 
 def test_application_rate_and_stop():
     """1 Mbit/s of payload on 12: what is written is what arrives; nothing is sent after the stop."""
-    simulator = build(
-        [SLOW], [flow("reno", 0, app_rate_bps=1e6, start_ns=S, stop_ns=61 * S)], records=1 << 14
-    )
+    simulator = build([SLOW], [flow("reno", 0, app_rate_bps=1e6, start_ns=S, stop_ns=61 * S)], records=1 << 14)
     (goodput_mbps,) = measure(simulator, 11, 50)
     assert goodput_mbps == pytest.approx(1.0, rel=MSS / (50e6 / 8))
     simulator.run(70 * S)
@@ -154,7 +154,7 @@ def lost_then_entered(records):
 
 
 def test_one_loss_segment_by_segment(quiet_ms):
-    """Fast retransmit on the third SACK, PRR of RFC 9937 ACK by ACK, out of recovery at ssthresh one round trip later."""
+    """Fast retransmit on the third SACK, PRR of RFC 9937 ACK by ACK, a round trip later out at ssthresh."""
     simulator, records = episode(quiet_ms[0])
     lost, acks, entered = lost_then_entered(records)
     assert len(lost) == 1
@@ -250,7 +250,9 @@ def test_tail_loss_probe():
 
 
 def test_timeouts_double_up_to_a_minute():
-    """A cut path, constant RTT before: srtt + 200 ms after the tail loss probe, then twice as long each time (RFC 6298)."""
+    """A cut path, constant RTT before: srtt + 200 ms after the tail loss probe, then twice as long each time (RFC
+    6298).
+    """
     config = flow("fixed", 0, fixed_cwnd_segments=20, ack_segments=1)
     simulator = build([SLOW], [config], events=[down(0, 20_000)], records=1 << 14)
     simulator.run(400 * S)
@@ -302,7 +304,9 @@ def test_spurious_timeout_is_undone():
 
 
 def test_zero_window_and_persist_probes():
-    """A reader that stops closes the window; probes back off from the RTO; reading on opens it (RFC 9293 section 3.8.6)."""
+    """A reader that stops closes the window; probes back off from the RTO; reading on opens it (RFC 9293 section
+    3.8.6).
+    """
     config = flow("reno", 0, ack_segments=1, rwnd_bytes=50 * MSS)
     simulator = build([SLOW], [config], records=1 << 16)
     simulator.run(10 * S)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ccdrl.models import artifact as module
+from ccdrl.models import storage
 from ccdrl.models.artifact import Artifact, load_artifact, save_artifact, weight_shapes
 from ccdrl.models.fields import ArtifactError
 from ccdrl.models.normaliser import Normaliser
@@ -106,7 +107,7 @@ def test_a_failing_write_leaves_the_old_artifact(folder, monkeypatch):
     def fail(source, target):
         raise OSError("disk full")
 
-    monkeypatch.setattr(module, "replace_folder", fail)
+    monkeypatch.setattr(storage, "replace_folder", fail)
     with pytest.raises(OSError, match="disk full"):
         save_artifact(make_artifact(results={"score": 9}), folder)
     assert load_artifact(folder).results == {"score": 0.5}
