@@ -6,7 +6,6 @@
 The results are those of `compare.py --json` for the shipped scenarios in that file: anybody can measure them again.
 """
 
-import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ccdrl.agent import results, statistics
+from ccdrl.agent.command_line import EXIT_BAD_INPUT, EXIT_DONE, Parser, fail
 from ccdrl.agent.contenders import AGENT
 from ccdrl.agent.digest import Digest, Row, digest_runs, find_losses
 from ccdrl.agent.evaluation import ids_under_test
@@ -164,18 +164,17 @@ def ship(model: Path, comparison: Path, out: Path, command: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="model_card", description=__doc__.split("\n")[0])
+    parser = Parser(prog="model_card", description=__doc__.split("\n")[0])
     parser.add_argument("model", type=Path, help="the trained artifact")
     parser.add_argument("comparison", type=Path, help="results of compare.py --json with drl and lia")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the shipped agent")
     parser.add_argument("--command", required=True, help="the command that trains it, for the card")
-    options = parser.parse_args(arguments)
     try:
+        options = parser.parse_args(arguments)
         ship(options.model, options.comparison, options.out, options.command)
     except (InputError, ArtifactError) as error:
-        print(f"model_card: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return fail(parser.prog, str(error), EXIT_BAD_INPUT)
+    return EXIT_DONE
 
 
 if __name__ == "__main__":

@@ -34,7 +34,9 @@ def make_parser() -> Parser:
         allow_abbrev=False,
     )
     shipped = ", ".join(SHIPPED)
-    parser.add_argument("--config", metavar="FILE.toml", help=f"settings; a file or a shipped name ({shipped})")
+    parser.add_argument(
+        "--config", metavar="FILE.toml", help=f"settings; a file or a shipped name ({shipped}; default)"
+    )
     parser.add_argument("--set", metavar="key=value", action="append", default=[], nargs="+", help="one setting")
     parser.add_argument("--steps", metavar="N", type=int, help="total_steps")
     parser.add_argument("--seed", metavar="S", type=int, help="seed")
@@ -71,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
             raise InputError(f"{given[0]}: not with --resume, which goes on with the run's own settings; only --steps")
         return train(None, options.resume, options.steps, options.out)
     overrides = {"total_steps": options.steps, "seed": options.seed, "simulators": options.envs}
-    config = load_config(options.config, assignments, overrides)
+    config = load_config(options.config or "default", assignments, overrides)
     out = options.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
     if (out / "checkpoints").exists() or (out.exists() and not out.is_dir()):
         raise InputError(f"--out {out}: exists already; a new folder expected, or --resume {out} to go on")
