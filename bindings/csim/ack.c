@@ -58,7 +58,7 @@ static void cumulative_ack(struct subflow *sf, uint32_t cumulative, struct deliv
 		} else {
 			recovery_segment_delivered(sf, segment, delivery);
 		}
-		conn_map_release(conn, conn_map(conn, segment->map));
+		conn_map(conn, segment->map)->references--;	/* deferred drop: conn_data_ack */
 		sf->snd_una++;
 	}
 	if ((int32_t)(sf->loss_scan - sf->snd_una) < 0)

@@ -265,12 +265,6 @@ void conn_data_ack(struct conn *conn, const struct ack *ack)
 		conn->map_free++;	/* deferred drop */
 }
 
-void conn_map_release(struct conn *conn, struct map *map)
-{
-	(void)conn;
-	map->references--;
-}
-
 /* In order at the data level: to the application, or into the receive buffer while it does not read. */
 static void deliver(struct conn *conn, uint64_t length_bytes)
 {

@@ -340,7 +340,6 @@ void conn_established(struct conn *conn, struct subflow *sf);
 void conn_push(struct conn *conn);			/* hands out data while subflows have room */
 void conn_data_ack(struct conn *conn, const struct ack *ack);
 void conn_map_delivered(struct conn *conn, uint32_t map);	/* receiver: a copy of this map has arrived */
-void conn_map_release(struct conn *conn, struct map *map);	/* sender: one subflow-level reference less */
 void conn_reinject(struct conn *conn, const struct subflow *sf); /* data-level retransmission of what sf carries */
 void conn_window_probe(struct subflow *sf);
 void conn_reading_set(struct conn *conn, bool is_reading);

@@ -176,7 +176,7 @@ void subflow_close(struct subflow *sf)
 			struct map *map = conn_map(conn, subflow_segment(sf, seq)->map);
 
 			map->subflows &= (uint8_t)~(1U << sf->index);	/* after a new join it may carry them again */
-			conn_map_release(conn, map);
+			map->references--;
 		}
 		conn->redundant_next[sf->index] = conn->map_una;
 		if (sf->cc == &cc_drl)
