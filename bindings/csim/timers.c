@@ -12,6 +12,8 @@ void subflow_timer_need(struct subflow *sf, int64_t deadline_ns)
 {
 	if (deadline_ns >= sf->timer_set_ns)
 		return;
+	if (deadline_ns < sf->sim->now_ns)	/* a probe that a state change allows late: due at once, never in the past */
+		deadline_ns = sf->sim->now_ns;
 	sf->timer_set_ns = deadline_ns;
 	source_set(sf->sim, sf->timer_source, deadline_ns);
 }
@@ -90,6 +92,8 @@ void subflow_timer_fire(struct subflow *sf)
 		if (recovery_probe_ns(sf) < next_ns)
 			next_ns = recovery_probe_ns(sf);
 	}
+	if (next_ns < now_ns)
+		next_ns = now_ns;
 	sf->timer_set_ns = sf->conn->is_stopped ? TIME_NEVER : next_ns;
 	source_set(sf->sim, sf->timer_source, sf->timer_set_ns);
 }

@@ -18,6 +18,10 @@ void source_set(struct ccdrl_sim *sim, uint32_t source, int64_t time_ns)
 	uint32_t node = sim->tree_leaves + source;
 	event_key winner = (event_key)(uint64_t)time_ns << 64 | (uint64_t)++sim->order << 32 | source;
 
+#ifdef CCDRL_DEBUG
+	if (time_ns < sim->now_ns)
+		abort();		/* time does not run backwards */
+#endif
 	/* Always to the root: the rivals' addresses do not depend on the outcome, so their loads overlap, and the trip count is
 	   predictable; stopping where nothing changes would save comparisons and cost mispredictions. */
 	tree[node] = winner;
