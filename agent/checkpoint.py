@@ -67,8 +67,7 @@ def capture(ppo: RowPPO) -> Checkpoint:
 def apply(checkpoint: Checkpoint, ppo: RowPPO) -> None:
     """Put a captured state into a learner of the same configuration; ValueError or KeyError if it does not fit."""
     arrays, document = checkpoint.arrays, checkpoint.document
-    network = {name: torch.from_numpy(arrays[f"network.{name}"].copy()) for name in ppo.network.state_dict()}
-    ppo.network.load_state_dict(network)
+    apply_network(checkpoint, ppo)
     optimizer = ppo.policy.optimizer
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in arrays.items():
@@ -76,18 +75,34 @@ def apply(checkpoint: Checkpoint, ppo: RowPPO) -> None:
             _, index, key = name.split(".")
             state.setdefault(int(index), {})[key] = torch.from_numpy(value.copy())
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    ppo.moments.mean, ppo.moments.squares = arrays["moments.mean"].copy(), arrays["moments.squares"].copy()
-    ppo.moments.count = document["moments_count"]
     if ppo.scaler is not None:
         ppo.scaler.returns = arrays["scaler.returns"].copy()
-        moments = ppo.scaler.moments
-        moments.mean, moments.squares = arrays["scaler.mean"].copy(), arrays["scaler.squares"].copy()
-        moments.count = document["scaler_count"]
     ppo.num_timesteps, ppo._n_updates = document["steps"], document["updates"]
     ppo._last_obs, ppo._last_episode_starts = arrays["rows.observations"].copy(), arrays["rows.is_start"].copy()
     position, has_gauss, gauss = document["rng_numpy"]
     np.random.set_state(("MT19937", arrays["rng.numpy"].copy(), position, has_gauss, gauss))
     torch.set_rng_state(torch.from_numpy(arrays["rng.torch"].copy()))
+
+
+def apply_network(checkpoint: Checkpoint, ppo: RowPPO) -> None:
+    """Put networks and running statistics into a learner; ValueError, KeyError or RuntimeError if they do not fit."""
+    arrays, document = checkpoint.arrays, checkpoint.document
+    network = {name: torch.from_numpy(arrays[f"network.{name}"].copy()) for name in ppo.network.state_dict()}
+    ppo.network.load_state_dict(network)
+    ppo.moments.mean, ppo.moments.squares = arrays["moments.mean"].copy(), arrays["moments.squares"].copy()
+    ppo.moments.count = document["moments_count"]
+    if ppo.scaler is not None:
+        moments = ppo.scaler.moments
+        moments.mean, moments.squares = arrays["scaler.mean"].copy(), arrays["scaler.squares"].copy()
+        moments.count = document["scaler_count"]
+
+
+def adopt(checkpoint: Checkpoint, ppo: RowPPO) -> None:
+    """Begin a new run where another one ended: as `apply_network`, with this run's own exploration noise."""
+    own_log_std = ppo.network.log_std.detach().clone()
+    apply_network(checkpoint, ppo)
+    with torch.no_grad():
+        ppo.network.log_std.copy_(own_log_std)
 
 
 def write(checkpoint: Checkpoint, folder: Path, keep: int) -> Path:
@@ -109,13 +124,13 @@ def find_all(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if (path / JSON_NAME).is_file())
 
 
-def find_newest(path: Path) -> Path:
-    """Return the checkpoint that --resume means: `path` itself, or the newest of the run in `path`; or InputError."""
+def find_newest(path: Path, option: str = "--resume") -> Path:
+    """Return the checkpoint that an option means: `path` itself, or the newest of the run in `path`; or InputError."""
     if (path / JSON_NAME).is_file():
         return path
     found = find_all(path / "checkpoints")
     if not found:
-        raise InputError(f"--resume {path}: no checkpoint there; a folder that train.py wrote (--out) expected")
+        raise InputError(f"{option} {path}: no checkpoint there; a folder that train.py wrote (--out) expected")
     return found[-1]
 
 

@@ -46,6 +46,7 @@ class TrainingConfig:
     actor_layers: tuple[int, ...] = setting((64, 64), "sizes of the actor's hidden layers", 1, 4096)
     critic_layers: tuple[int, ...] = setting((64, 64), "sizes of the critic's hidden layers", 1, 4096)
     log_std: float = setting(-0.5, "logarithm of the exploration noise at the start", -5.0, 1.0)
+    log_std_min: float = setting(-5.0, "its lower bound: exploration never ends", -5.0, 1.0)
     has_normaliser: bool = setting(True, "standardise observation columns with running statistics")
     observation_limit: float = setting(10.0, "clip of standardised observations", 0.1, 1e6)
     has_reward_scaling: bool = setting(True, "divide rewards by the running deviation of the return")
@@ -65,6 +66,8 @@ class TrainingConfig:
         """Refuse combinations that no single range excludes (InputError)."""
         if self.learning_rate_end > self.learning_rate:
             raise InputError("learning_rate_end: must not exceed learning_rate")
+        if self.log_std_min > self.log_std:
+            raise InputError("log_std_min: must not exceed log_std")
         if not self.actor_layers or not self.critic_layers or len(self.actor_layers) > 8 or len(self.critic_layers) > 8:
             raise InputError("actor_layers, critic_layers: 1 to 8 sizes expected")
         check_parts(self)

@@ -137,6 +137,7 @@ class RowPPO(PPO):
                     "actor_layers": config.actor_layers,
                     "critic_layers": config.critic_layers,
                     "log_std": config.log_std,
+                    "log_std_min": config.log_std_min,
                     "limit": config.observation_limit,
                 }
             },

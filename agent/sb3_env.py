@@ -114,11 +114,11 @@ class RowVecEnv(VecEnv):
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Rows share one env, so none has attributes of its own."""
-        raise NotImplementedError("rows share one env; set the option in its configuration")
+        raise AttributeError("rows share one env; set the option in its configuration")
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
         """Rows share one env, so none has methods of its own."""
-        raise NotImplementedError("rows share one env; call its method directly")
+        raise AttributeError("rows share one env; call its method directly")
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
         """No row is wrapped."""

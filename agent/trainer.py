@@ -71,6 +71,7 @@ class Trainer:
         self._make_env = make_env
         self._renewals = 0
         self._wall_before_s = 0.0
+        self._origin: dict[str, Any] | None = None
         self._started = time.monotonic()
         self._checkpoint_due = config.checkpoint_steps
         self._is_interrupted = False
@@ -101,6 +102,18 @@ class Trainer:
         """Return the seed of the present env: one more network sequence after each scheduled checkpoint."""
         return int(np.random.SeedSequence([self.config.seed, self._renewals]).generate_state(1)[0] >> 1)
 
+    def adopt(self, saved: checkpoint.Checkpoint) -> None:
+        """Begin with the networks of another run, whose configuration may differ but for their sizes; or InputError."""
+        try:
+            checkpoint.adopt(saved, self.ppo)
+        except (KeyError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"--from: the checkpoint does not fit this configuration ({reason})") from None
+        trainer = saved.document["trainer"]
+        self._wall_before_s = trainer["wall_s"]
+        config = saved.document["config"]
+        self._origin = {"config": config, "steps": saved.document["steps"], "origin": trainer.get("origin")}
+
     def restore(self, saved: checkpoint.Checkpoint) -> None:
         """Go on from a checkpoint of the same configuration (total_steps may differ); or InputError."""
         trainer = saved.document["trainer"]
@@ -109,6 +122,7 @@ class Trainer:
         except (KeyError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"--resume: the checkpoint does not fit this program ({reason})") from None
+        self._origin = trainer.get("origin")
         self.best_score, self.results = trainer["best_score"], trainer["results"]
         self._renewals, self._wall_before_s = trainer["renewals"], trainer["wall_s"]
         self._checkpoint_due = trainer["checkpoint_due"]
@@ -219,6 +233,7 @@ class Trainer:
                 "seed": self.config.seed,
                 "steps": self.steps,
                 "wall_s": round(self.wall_s, 1),
+                "origin": self._origin,
             },
             provenance=find_provenance(),
             results=self.results,
@@ -238,6 +253,7 @@ class Trainer:
             "results": self.results,
             "renewals": self._renewals,
             "wall_s": self.wall_s,
+            "origin": self._origin,
             "checkpoint_due": self._checkpoint_due,
             "is_scheduled": is_scheduled,
         }

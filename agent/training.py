@@ -43,6 +43,9 @@ def make_parser() -> Parser:
     parser.add_argument("--envs", metavar="N", type=int, help="simulators")
     parser.add_argument("--out", metavar="DIR", type=Path, help="run folder (default: runs/<date and time>)")
     parser.add_argument("--resume", metavar="DIR", type=Path, help="go on with the newest checkpoint of this run")
+    parser.add_argument(
+        "--from", metavar="DIR", type=Path, dest="origin", help="a new run that begins with the networks of this one"
+    )
     parser.add_argument("--engine", default="local", metavar="local|ray", help="local is the only one today")
     return parser
 
@@ -68,26 +71,31 @@ def run(options: argparse.Namespace) -> int:
     assignments = [text for group in options.set for text in group]
     if options.resume is not None:
         refused = {"--config": options.config, "--set": assignments, "--seed": options.seed, "--envs": options.envs}
+        refused["--from"] = options.origin
         given = [name for name, value in refused.items() if value not in (None, [])]
         if given:
             raise InputError(f"{given[0]}: not with --resume, which goes on with the run's own settings; only --steps")
-        return train(None, options.resume, options.steps, options.out)
+        return train(None, options.resume, options.steps, options.out, None)
     overrides = {"total_steps": options.steps, "seed": options.seed, "simulators": options.envs}
     config = load_config(options.config or "default", assignments, overrides)
     out = options.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
     if (out / "checkpoints").exists() or (out.exists() and not out.is_dir()):
         raise InputError(f"--out {out}: exists already; a new folder expected, or --resume {out} to go on")
-    return train(config, None, None, out)
+    return train(config, None, None, out, options.origin)
 
 
-def train(config: TrainingConfig | None, resume: Path | None, steps: int | None, out: Path | None) -> int:
+def train(
+    config: TrainingConfig | None, resume: Path | None, steps: int | None, out: Path | None, origin: Path | None
+) -> int:
     """Start or resume one run; torch is loaded only here, after everything else was checked."""
+    from ccdrl.agent import checkpoint  # noqa: PLC0415
     from ccdrl.agent.callbacks import Comparison, ProgressDisplay, ScalarWriter  # noqa: PLC0415
     from ccdrl.agent.trainer import Callback, Trainer, TrainingDivergedError, resume_config  # noqa: PLC0415
     from ccdrl.agent.validation import Validation  # noqa: PLC0415
     from ccdrl.envs.vector import VectorEnv  # noqa: PLC0415
 
     saved = None
+    started = checkpoint.read(checkpoint.find_newest(origin, "--from")) if origin is not None else None
     if resume is not None:
         config, saved = resume_config(resume, steps)
         run_folder = resume.parent.parent if resume.parent.name == "checkpoints" else resume
@@ -110,6 +118,8 @@ def train(config: TrainingConfig | None, resume: Path | None, steps: int | None,
     trainer = Trainer(config, make_env, out, [*callbacks, ProgressDisplay(), ScalarWriter()])
     if saved is not None:
         trainer.restore(saved)
+    if started is not None:
+        trainer.adopt(started)
     try:
         is_complete = trainer.run()
     except TrainingDivergedError as error:

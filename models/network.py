@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from ccdrl.models.normaliser import Normaliser
 
-LOG_STD_MIN, LOG_STD_MAX = -5.0, 1.0
+LOG_STD_MAX = 1.0
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -44,12 +44,14 @@ class ActorCritic(nn.Module):
         actor_layers: Sequence[int],
         critic_layers: Sequence[int],
         log_std: float = -0.5,
+        log_std_min: float = -5.0,
         limit: float = 10.0,
     ) -> None:
         """Build both networks with tanh layers of the given sizes; `limit` clips normalised observations."""
         super().__init__()
         self.observation_size = observation_size
         self.limit = limit
+        self.log_std_min = log_std_min
         total = observation_size + privileged_size
         self.register_buffer("shift", torch.zeros(total))
         self.register_buffer("scale", torch.ones(total))
@@ -84,8 +86,8 @@ class ActorCritic(nn.Module):
         return value
 
     def bounded_log_std(self) -> Tensor:
-        """Return log standard deviation (1,), kept within [LOG_STD_MIN, LOG_STD_MAX]."""
-        return self.log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+        """Return log standard deviation (1,), kept within [log_std_min, LOG_STD_MAX]."""
+        return self.log_std.clamp(self.log_std_min, LOG_STD_MAX)
 
     def log_probability(self, mean: Tensor, actions: Tensor) -> Tensor:
         """Return log N(action; mean, std) (N,) of unclipped actions (N, 1)."""

@@ -33,6 +33,7 @@ def main() -> int:
     figure, axes = plt.subplots(1, len(PANELS), figsize=(13, 3.3), constrained_layout=True)
     for axis, name in zip(axes, PANELS, strict=True):
         tested = ids_under_test(load_scenario(name))
+        delay_max = goodput_max = 0.0
         for cc in CONTROLLERS:
             flows = [flows_under_test(run, tested) for run in runs if (run["scenario"], run["cc"]) == (name, cc)]
             goodput = statistics.mean(total_goodput_mbps(part) for part in flows)
@@ -40,16 +41,19 @@ def main() -> int:
             if goodput is None or delay is None:
                 continue
             color, marker = style_of(cc, CONTROLLERS)
-            axis.plot(delay, goodput, marker, color=color, markersize=13 if cc == "drl" else 8)
-            axis.annotate(cc, (delay, goodput), xytext=(6, 5), textcoords="offset points", color=color)
+            size = 14 if cc == "drl" else 8
+            axis.plot(delay, goodput, marker, color=color, markersize=size, alpha=0.85, linestyle="", label=cc)
+            delay_max, goodput_max = max(delay_max, delay), max(goodput_max, goodput)
         axis.set_title(name, fontsize=10, loc="left", fontweight="bold")
         axis.set_xlabel("p95 queueing delay, ms")
-        axis.set_ylim(bottom=0)
-        axis.set_xlim(left=0)
-        axis.margins(0.15)
+        # From zero, so that distances are true; up and to the left is better.
+        axis.set_ylim(0, 1.12 * goodput_max)
+        axis.set_xlim(0, 1.12 * delay_max)
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(color="0.92")
     axes[0].set_ylabel("goodput, Mbit/s")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False)
     figure.savefig(Path(__file__).with_name("tradeoff.png"), dpi=110)
     return 0
 

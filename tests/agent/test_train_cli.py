@@ -13,6 +13,7 @@ from ccdrl.agent import training
 from ccdrl.agent.config import TrainingConfig
 from ccdrl.agent.policy import load_policy
 from ccdrl.agent.settings import list_entries
+from ccdrl.models.artifact import load_artifact
 
 TINY = ["rollout_steps=8", "minibatch_rows=64", "actor_layers=[8]", "critic_layers=[8]", "epochs=1"]
 TINY += [
@@ -63,6 +64,9 @@ def train(capsys, *arguments):
         (["--resume", "nowhere"], "no checkpoint there"),
         (["--resume", "x", "--seed", "0"], "--seed: not with --resume"),
         (["--resume", "x", "--set", "gamma=1"], "--set: not with --resume"),
+        (["--resume", "x", "--from", "y"], "--from: not with --resume"),
+        (["--from", "nowhere"], "--from nowhere: no checkpoint there"),
+        (["--set", "log_std_min=0"], "log_std_min: must not exceed log_std"),
         (["--unknown"], "unrecognized arguments"),
         (["--set"], "expected at least one argument"),
     ],
@@ -103,6 +107,30 @@ def test_train_resume_and_use(capsys, tmp_path):
     status, output = train(capsys, "--resume", str(out), "--steps", "160")
     assert status == 0, output.err
     assert json.loads((out / "policy" / "policy.json").read_text())["training"]["steps"] >= 160
+
+
+def test_a_run_begins_with_the_networks_of_another(capsys, tmp_path):
+    """--from takes weights and statistics of any run with networks of the same size, and says so in the artifact."""
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    common = ["--steps", "64", "--envs", "2"]
+    status, output = train(capsys, *common, "--out", str(first), "--set", *TINY)
+    assert status == 0, output.err
+    other = [*TINY, "gamma=0.9", "learning_rate=1e-8", "learning_rate_end=0", "log_std=-1", "log_std_min=-2"]
+    status, output = train(capsys, *common, "--from", str(first), "--out", str(second), "--set", *other)
+    assert status == 0, output.err
+    a, b = (load_artifact(folder / "policy") for folder in (first, second))
+    # Adam moves each weight by about the learning rate at most; float32 has 1e-7 of it.
+    for name in ("actor.0.weight", "actor.1.bias"):
+        np.testing.assert_allclose(b.weights[name], a.weights[name], rtol=1e-6, atol=1e-6)
+    assert float(b.weights["log_std"][0]) == pytest.approx(-1.0, abs=1e-6)
+    assert b.normaliser.count > a.normaliser.count
+    assert (a.training["origin"], b.training["origin"]["steps"]) == (None, a.training["steps"])
+    assert b.training["origin"]["config"]["gamma"] == a.training["config"]["gamma"]
+    larger = [*TINY, "actor_layers=[9]"]
+    status, output = train(capsys, *common, "--from", str(first), "--out", str(third), "--set", *larger)
+    assert (status, output.err.count("\n")) == (2, 1)
+    assert "--from: the checkpoint does not fit this configuration" in output.err
+    assert not third.exists()
 
 
 def test_same_command_same_policy(capsys, tmp_path):
