@@ -5,9 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-CORE := $(wildcard bindings/csim/*.[ch] bindings/csim/cc/*.[ch] kmod/include/*.h)
+CSIM := $(wildcard bindings/csim/*.[ch] bindings/csim/cc/*.[ch])
+CORE := $(CSIM) $(wildcard kmod/include/*.h kmod/linux/ccdrl_linux.h bindings/*/*.[ch] bindings/*/*/*.[ch])
 PACKAGES := agent bindings envs models
-SCRIPTS := $(wildcard train.py compare.py)
+SCRIPTS := train.py serve.py compare.py
 
 DEMO_OUT ?= runs/demo
 DEMO_SCENARIOS ?= idle-pair lte-wifi-generated random-loss-1
@@ -20,7 +21,7 @@ SANITIZE := -DCCDRL_DEBUG -g -O1 -std=c11 -Wall -Wextra -Werror -ffp-contract=of
 SANITIZE_TESTS := tests/bindings/test_simulator.py tests/bindings/test_datapath_conformance.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint sanitize bench wheel clean
+.PHONY: help setup demo test programs live lint sanitize bench wheel clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,8 +45,17 @@ demo: setup  ## Train a small agent (about two minutes), compare it with the cla
 		--model demo=$(DEMO_OUT)/policy $(SHIPPED:%/=--model %) \
 		--json $(DEMO_OUT)/compare.json --report $(DEMO_OUT)/report.html
 
+# What needs root, a kernel and a quiet machine: `make live`.
+LIVE_TESTS := tests/live tests/bindings/testbed
+
 test: setup  ## Run the tests.
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(BIN)/python -m pytest $(LIVE_TESTS:%=--ignore=%) $(TEST_ARGS)
+
+programs:  ## Build the BPF controllers (clang, llvm, libbpf-dev, bpftool).
+	$(MAKE) -C kmod/linux
+
+live: setup programs  ## Run the live tests: real kernel, network namespaces; as root.
+	$(BIN)/python -m pytest $(LIVE_TESTS) $(TEST_ARGS)
 
 lint: setup  ## Check style and types.
 	$(BIN)/ruff check .
@@ -56,7 +66,7 @@ lint: setup  ## Check style and types.
 # Every controller with losses in the C program; then the tests of the bindings on an extension built the same way.
 sanitize: setup  ## Run the C core under the address and undefined-behaviour sanitizers.
 	mkdir -p build/sanitize
-	$(CC) $(SANITIZE) -pthread -Ikmod/include -Ibindings/csim $(filter %.c,$(CORE)) -lm -o build/sanitize/csim
+	$(CC) $(SANITIZE) -pthread -Ikmod/include -Ibindings/csim $(filter %.c,$(CSIM)) -lm -o build/sanitize/csim
 	for cc in 0 1 2 3 4 5 6 7 8 9; do build/sanitize/csim $$cc 20 0.005 || exit 1; done
 	CCDRL_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base build/sanitize --build-lib build/sanitize/lib
 	LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/sanitize/lib \
@@ -69,4 +79,4 @@ wheel: setup  ## Build the source archive and, from it, the wheel, into dist.
 	$(BIN)/python -m build --no-isolation --outdir dist .
 
 clean:  ## Remove what was built; .venv and runs stay.
-	rm -rf build dist *.egg-info bindings/*.so
+	rm -rf build dist *.egg-info bindings/*.so bindings/*/*.so bindings/linux/objects

@@ -79,6 +79,12 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the results here")
     parser.add_argument("--report", type=Path, metavar="OUT.html", help="write an HTML report here")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="OTHER.json",
+        help="results of the other datapath: the report holds simulator and kernel side by side",
+    )
     parser.add_argument("--resume", action="store_true", help="keep the runs that OUT.json holds, do the missing ones")
     parser.add_argument("--list", action="store_true", help="list the shipped scenarios and leave")
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")
@@ -107,6 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 datapath=given.datapath,
                 json=given.json,
                 report=given.report,
+                against=given.against,
                 is_resume=given.resume,
                 duration_s=given.duration_s,
                 is_quiet=given.quiet,

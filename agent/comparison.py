@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ccdrl import __version__
-from ccdrl.agent import results
+from ccdrl.agent import live, results
+from ccdrl.agent.agreement import Agreement, compare_datapaths
 from ccdrl.agent.command_line import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, fail
 from ccdrl.agent.contenders import Contender, find_agents, find_contenders
 from ccdrl.agent.digest import Digest, digest_runs
@@ -57,6 +58,7 @@ class Options:
     datapath: str = DATAPATH
     json: Path | None = None
     report: Path | None = None
+    against: Path | None = None
     is_resume: bool = False
     duration_s: float | None = None
     is_quiet: bool = False
@@ -65,13 +67,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked comparison: every run wanted, the runs an older file already holds, and its summary."""
+    """A checked comparison: every run wanted, what an older file already holds, and runs of --against."""
 
     scenarios: tuple[Scenario, ...]
     contenders: tuple[Contender, ...]
     specs: tuple[RunSpec, ...]
     finished: tuple[results.Run, ...] = ()
     carried: tuple[dict[str, object], ...] = ()
+    other: tuple[results.Run, ...] = ()
 
     @property
     def tested(self) -> dict[str, frozenset[str]]:
@@ -108,8 +111,12 @@ def load_scenarios(options: Options) -> tuple[Scenario, ...]:
     found: dict[str, Scenario] = {}
     wanted: list[Scenario] = []
     for name in options.scenarios:
-        is_all = name == ALL
-        wanted += all_scenarios(options.traces is not None, options.is_quiet) if is_all else [load_scenario(name)]
+        if name != ALL:
+            wanted.append(load_scenario(name))
+            continue
+        everything = all_scenarios(options.traces is not None, options.is_quiet)
+        is_live = options.datapath == live.DATAPATH
+        wanted += live.select_scenarios(everything, options.traces, options.is_quiet) if is_live else everything
     for scenario in wanted:
         other = found.setdefault(scenario.name, scenario)
         if other != scenario:
@@ -145,6 +152,9 @@ def check_resumed(path: Path, runs: Sequence[results.Run], plan: Plan) -> None:
         scenario = scenarios.get(run["scenario"])
         if scenario is None:
             continue
+        if run["datapath"] not in {spec.datapath for spec in plan.specs}:
+            where = f"{path}: {run['scenario']} was run on datapath {run['datapath']}"
+            raise InputError(f"{where}, accepted for --resume: runs of one datapath, or another --json")
         for name in ("duration_s", "warmup_s"):
             wanted = getattr(scenario, name)
             if run[name] != wanted:
@@ -165,10 +175,25 @@ def resume(plan: Plan, path: Path) -> Plan:
     return dataclasses.replace(plan, finished=tuple(document["runs"]), carried=tuple(document["summary"]))
 
 
+def read_other(options: Options) -> tuple[results.Run, ...]:
+    """Return the other datapath's runs of --against. Raises InputError."""
+    if options.against is None:
+        return ()
+    if options.report is None:
+        raise InputError("--against: shown in the report only, accepted: together with --report OUT.html")
+    runs = results.read_results(options.against)["runs"]
+    other = tuple(run for run in runs if run["datapath"] != options.datapath)
+    if not other:
+        raise InputError(f"--against: {options.against} holds no run of another datapath than {options.datapath}")
+    return other
+
+
 def make_plan(options: Options) -> Plan:
     """Check all options and files. Raises InputError."""
-    if options.datapath != DATAPATH:
-        raise InputError(f"--datapath: {options.datapath!r}, accepted: only 'sim' is available in this version")
+    if options.datapath not in (DATAPATH, live.DATAPATH):
+        raise InputError(f"--datapath: {options.datapath!r}, accepted: {DATAPATH}, {live.DATAPATH}")
+    if options.datapath == live.DATAPATH:
+        live.check_machine()
     if options.is_resume and options.json is None:
         raise InputError("--resume: no file to go on from, accepted: together with --json OUT.json")
     if options.traces is not None and not options.traces.is_dir():
@@ -176,6 +201,8 @@ def make_plan(options: Options) -> Plan:
     for option, path in (("--json", options.json), ("--report", options.report)):
         if path is not None:
             results.check_writable(path, option)
+    if options.json is not None and options.report is not None and options.json.resolve() == options.report.resolve():
+        raise InputError(f"--report: {options.report} is the file of --json too, accepted: another file")
     if options.report is not None and importlib.util.find_spec("matplotlib") is None:
         raise InputError("--report: matplotlib is not installed, accepted: pip install 'ccdrl[report]'")
     scenarios = load_scenarios(options)
@@ -183,11 +210,13 @@ def make_plan(options: Options) -> Plan:
     contenders = find_contenders(options.controllers, agents)
     default = agents[0].model if agents else None
     specs = tuple(
-        RunSpec(scenario, contender, seed, contender.model or default, options.traces)
+        RunSpec(scenario, contender, seed, contender.model or default, options.traces, options.datapath)
         for seed, scenario, contender in itertools.product(options.seeds, scenarios, contenders)
     )
+    if options.datapath == live.DATAPATH:
+        live.check_specs(specs)
     check_networks(specs)
-    plan = Plan(scenarios, tuple(contenders), specs)
+    plan = Plan(scenarios, tuple(contenders), specs, other=read_other(options))
     return resume(plan, options.json) if options.is_resume and options.json is not None else plan
 
 
@@ -210,9 +239,12 @@ class Comparison:
         """Do the missing runs. On Ctrl-C the finished ones are saved and the interrupt goes on."""
         specs = self.plan.missing
         saved_s = time.monotonic()
+        is_live = self.options.datapath == live.DATAPATH
+        title, function = ("measuring", live.load_evaluate()) if is_live else ("simulating", evaluate)
+        jobs = live.one_job(self.options.jobs, self.options.is_quiet) if is_live else self.options.jobs
         try:
-            with Meter("simulating", len(specs), self.options.is_quiet) as meter:
-                for outcome in run_tasks(evaluate, specs, self.options.jobs):
+            with Meter(title, len(specs), self.options.is_quiet) as meter:
+                for outcome in run_tasks(function, specs, jobs):
                     if outcome.error is None:
                         self.runs.append(outcome.value)
                     else:
@@ -251,14 +283,21 @@ class Comparison:
                 meter.advance()
         return [item for _, item in sorted(series, key=lambda pair: pair[0])]
 
+    def agreement(self) -> list[Agreement]:
+        """Return the runs beside those of --against; the simulator's side is the reference, whichever was run now."""
+        sides = (self.plan.other, self.runs)
+        simulated, measured = sides if self.options.datapath != DATAPATH else reversed(sides)
+        return compare_datapaths(simulated, measured, self.plan.tested)
+
     def write_report(self) -> None:
         """Write the HTML report. matplotlib is loaded here and nowhere else."""
         from ccdrl.agent.report import Provenance, render_report  # noqa: PLC0415
 
         assert self.options.report is not None
-        series = self.record_series()
-        provenance = Provenance(__version__, self.options.command, self.options.seeds, DATAPATH)
-        page = render_report(self.digest(), self.plan.scenarios, series, provenance)
+        # A live run cannot be had twice, and its series would not be that of the results.
+        series = self.record_series() if self.options.datapath == DATAPATH else []
+        provenance = Provenance(__version__, self.options.command, self.options.seeds, self.options.datapath)
+        page = render_report(self.digest(), self.plan.scenarios, series, provenance, self.agreement())
         replace_file(self.options.report, page.encode())
 
 

@@ -75,6 +75,8 @@ def find_model(text: str) -> tuple[str, Path]:
 def find_agents(models: Sequence[str]) -> list[Contender]:
     """Return the agents of the --model options; without any the first shipped agent, if there is one."""
     items = split_list(models)
+    if models and not items:
+        raise InputError("--model: names no agent, accepted: a folder of train.py, or a shipped agent")
     if not items:
         return [Contender(AGENT, path) for path in list(shipped_agents().values())[:1]]
     named = [find_model(item) for item in items]
@@ -89,6 +91,8 @@ def find_agents(models: Sequence[str]) -> list[Contender]:
 def find_contenders(controllers: Sequence[str], agents: Sequence[Contender]) -> list[Contender]:
     """Return the contenders of the --cc options, each once and in the order given; `drl` stands for all agents."""
     items = split_list(controllers)
+    if controllers and not items:
+        raise InputError(f"--cc: {','.join(controllers)!r} names none, accepted: {', '.join((*CLASSIC, AGENT))}")
     if not items:
         items = [*([AGENT] if agents else []), *DEFAULT_CLASSIC]
     by_label = {agent.label: agent for agent in agents}

@@ -35,11 +35,12 @@ class RunSpec:
     seed: int
     agent: Path | None = None
     traces: Path | None = None
+    datapath: str = DATAPATH
 
     @property
     def key(self) -> results.Key:
         """The run's key in the results."""
-        return self.scenario.name, self.contender.label, DATAPATH, self.seed
+        return self.scenario.name, self.contender.label, self.datapath, self.seed
 
 
 def expand_flows(scenario: Scenario) -> Iterator[tuple[str, Flow]]:
@@ -140,9 +141,11 @@ def measure_flow(drive: Drive, index: int, window_s: float) -> dict[str, Any]:
 def measure_link(drive: Drive, index: int, label: str) -> dict[str, Any]:
     """Return one entry of `links` from the statistics since the warm-up."""
     stats = drive.simulator.link_stats(index)
+    ratio = share(stats.departed_bytes, stats.capacity_bytes)
     return {
         "id": label,
-        "utilization": share(stats.departed_bytes, stats.capacity_bytes),
+        # The packet on the wire when the time begins counts whole.
+        "utilization": None if ratio is None else min(ratio, 1.0),
         "queue_mean_bytes": results.finite(stats.queue_mean_bytes),
         "drops": stats.dropped_packets,
     }

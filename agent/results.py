@@ -26,6 +26,8 @@ Key = tuple[str, str, str, int]
 
 NUMBER = (int, float)
 OPTIONAL_NUMBER = (int, float, type(None))
+NUMBER_MAX = 2**64
+"""No figure is larger, nor negative; beyond it are infinities, and integers that no float holds."""
 
 SUBFLOW_FIELDS: dict[str, Any] = {
     "path": int,
@@ -86,6 +88,17 @@ def finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def fault_in_leaf(value: Any, expected: Any, where: str) -> str | None:
+    """Return what is wrong with a string, a number or null, None if nothing is."""
+    kinds = expected if isinstance(expected, tuple) else (expected,)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        names = {int: "a whole number", float: "a number", str: "a string", type(None): "null"}
+        return f"{where}: {value!r:.40}, accepted: {' or '.join(names[kind] for kind in kinds)}"
+    if isinstance(value, int | float) and not 0 <= value <= NUMBER_MAX:
+        return f"{where}: {value!r:.40}, accepted: 0 to {NUMBER_MAX:g}"
+    return None
+
+
 def fault_in(value: Any, expected: Any, where: str) -> str | None:
     """Return what is wrong with a value against its expected shape, None if nothing is."""
     if isinstance(expected, dict):
@@ -102,11 +115,7 @@ def fault_in(value: Any, expected: Any, where: str) -> str | None:
             return f"{where}: not a list"
         faults = (fault_in(item, expected[0], f"{where}[{index}]") for index, item in enumerate(value))
         return next((fault for fault in faults if fault), None)
-    if isinstance(value, bool) or not isinstance(value, expected):
-        kinds = expected if isinstance(expected, tuple) else (expected,)
-        names = {int: "a whole number", float: "a number", str: "a string", type(None): "null"}
-        return f"{where}: {value!r:.40}, accepted: {' or '.join(names[kind] for kind in kinds)}"
-    return None
+    return fault_in_leaf(value, expected, where)
 
 
 def refuse_constant(name: str) -> None:

@@ -132,9 +132,13 @@ class Trainer:
     def run(self) -> bool:
         """Train until total_steps; return False if Ctrl-C ended it early (a checkpoint is written).
 
-        A second Ctrl-C raises KeyboardInterrupt at once. Raises TrainingDivergedError; the last checkpoint stays.
+        A second Ctrl-C raises KeyboardInterrupt at once. Raises InputError for a folder that cannot be
+        made, and TrainingDivergedError; the last checkpoint stays.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.out}: {error.strerror}; a folder that can be made expected") from None
         (self.out / "config.toml").write_text(to_toml(self.config))
         previous = signal.getsignal(signal.SIGINT)
         self._started = time.monotonic()

@@ -107,9 +107,9 @@ class Simulator:
         self._n_paths.append(len(config.paths))
         return index
 
-    def add_event(self, config: EventConfig) -> int:
-        """Add a timed change of a link and return its index."""
-        return self.check_result(lib.ccdrl_event_add(self.handle, convert_event(config, self._n_links)))
+    def add_event(self, config: EventConfig) -> None:
+        """Add a timed change of a link; those of one moment happen in the order of the calls."""
+        self.check_result(lib.ccdrl_event_add(self.handle, convert_event(config, self._n_links)))
 
     def run(self, until_ns: int) -> None:
         """Run all events up to and including until_ns (simulated) and set the clock there; the GIL is released."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-HEADER_BYTES = 52
+from ccdrl.bindings.library import HEADER_BYTES
+
 _FROZEN_WEIGHT = 1e4
 _TOLERANCE = 1e-9
 _CUT_DEMANDS_MAX = 8

@@ -40,7 +40,8 @@ class MultipathEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     ## Action
     Box(-1, 1, (n_subflows,), float32). A step lasts one monitor interval, the lowest srtt within [10 ms, 100 ms]. An
-    action a makes a subflow's window cwnd * 2 ** (a * min(1, interval / srtt)), at least 2 MSS (envs/action.py).
+    action a makes a subflow's window cwnd * 2 ** (a * min(1, interval / r)), r the lower of srtt and the newest RTT, at
+    least 2 MSS (envs/action.py).
 
     ## Reward
     Utility of the connection's share of the max-min fair rate, minus its share of queueing delay, minus the losses it
@@ -49,8 +50,8 @@ class MultipathEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     ## Episode
     `reset` builds the network, seeded by its seed, and runs the handshakes. An episode is truncated at the scenario's
-    end (or after 100 to 300 intervals of a drawn network) and never terminates otherwise, as a connection has no final
-    state.
+    end (or after 100 to 300 intervals of a drawn network), or when the flow stops before, and never terminates, as a
+    connection has no final state.
 
     ## Arguments
     scenario: None draws a training network with one connection (envs/randomization.py) at each reset; a name or path

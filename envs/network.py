@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ccdrl.bindings.errors import InputError
+from ccdrl.bindings.library import HEADER_BYTES
 from ccdrl.bindings.network import EventConfig, FlowConfig, LinkConfig, LossConfig, PathConfig, TraceConfig
 from ccdrl.bindings.simulator import Simulator
 from ccdrl.envs.scenario import Event, Flow, Link, Loss, Queue, Scenario
-from ccdrl.envs.scenario_schema import CONTROLLERS, HEADER_BYTES, UNDER_TEST, fail, one_line
+from ccdrl.envs.scenario_schema import CONTROLLERS, UNDER_TEST, fail, one_line
 from ccdrl.envs.trace_generator import lte_trace, poisson_trace
 from ccdrl.envs.traces import Trace, load_trace
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ccdrl.bindings.library import HEADER_BYTES
 from ccdrl.bindings.network import EventConfig, FlowConfig, LinkConfig, LossConfig, PathConfig, TraceConfig
 from ccdrl.bindings.simulator import Simulator
-from ccdrl.envs.fair_share import HEADER_BYTES
 from ccdrl.envs.timeline import Timeline
 
 NS_PER_MS = 1_000_000

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ccdrl.bindings.errors import InputError
-from ccdrl.envs.scenario_schema import HEADER_BYTES, check_table, fail, nearest, one_line
+from ccdrl.bindings.library import HEADER_BYTES
+from ccdrl.envs.scenario_schema import check_table, fail, nearest, one_line
 
 SCENARIO_FOLDER = Path(__file__).parent / "scenarios"
 FILE_BYTES_MAX = 4 << 20

@@ -11,16 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ccdrl.bindings.errors import InputError
+from ccdrl.bindings.library import CC_IDS, PATH_LINKS_MAX, QUEUE_IDS, SCHEDULER_IDS, SUBFLOWS_MAX
 
-CONTROLLERS = ("reno", "cubic", "bbr", "lia", "olia", "balia", "wvegas", "ewtcp", "drl")
-"""The congestion controllers that a flow or a command line may name."""
+CONTROLLERS = tuple(name for name in CC_IDS if name != "fixed")
+"""The congestion controllers that a flow or a command line may name; the fixed window is an instrument of tests."""
 UNDER_TEST = "@"
 """Stands in a flow's `cc` for the controller under test."""
-SCHEDULERS = ("minrtt", "roundrobin", "redundant", "blest", "ecf")
-PATHS_MAX = 8
-"""Most subflows of a flow, and most links of a path (csim.h)."""
-HEADER_BYTES = 52
-"""Wire bytes of a packet beyond its payload (csim.h)."""
 STRING_MAX = 200
 
 
@@ -90,7 +86,7 @@ SCHEMA: Mapping[str, tuple[Key, ...]] = {
         Key("seed", "integer", "Same seed, same trace, whatever the run's seed.", Span(0, 2**32 - 1), default=1),
     ),
     "queue": (
-        Key("kind", "string", "Queue discipline.", default="droptail", choices=("droptail", "red", "codel", "pie")),
+        Key("kind", "string", "Queue discipline.", default="droptail", choices=tuple(QUEUE_IDS)),
         Key("bytes", "integer", "Limit in wire bytes, the packet in service included; at least one packet. At most one "
             "of bytes, packets and bdp; bdp = 1 where there is none.", _BYTES),
         Key("packets", "integer", "Limit in packets, the one in service included.", Span(1, 1e9, "packets")),
@@ -122,7 +118,7 @@ SCHEMA: Mapping[str, tuple[Key, ...]] = {
         Key("paths", "paths", "For each subflow the ids of its links, sender to receiver. ACKs return after the same "
             "delays, uncongested.", required=True),
         Key("path_delay_ms", "numbers", "Extra one-way delay of each path, both directions; as many as paths.", _DELAY),
-        Key("scheduler", "string", "Packet scheduler.", default="minrtt", choices=SCHEDULERS),
+        Key("scheduler", "string", "Packet scheduler.", default="minrtt", choices=tuple(SCHEDULER_IDS)),
         Key("count", "integer", "So many equal flows, `id/0` to `id/N-1`.", Span(1, 10000), default=1),
         Key("start_s", "number", "Start; each run adds an offset below the first path's propagation RTT.", _TIME,
             default=0.0),
@@ -151,7 +147,7 @@ _ACCEPTED = {
     "integer": "an integer",
     "boolean": "true or false",
     "numbers": "a list of numbers, each",
-    "paths": f"a list of 1 to {PATHS_MAX} lists of 1 to {PATHS_MAX} link ids",
+    "paths": f"a list of 1 to {SUBFLOWS_MAX} lists of 1 to {PATH_LINKS_MAX} link ids",
 }
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
@@ -270,11 +266,12 @@ def _integer(value: object, key: Key) -> object:
 
 
 def _paths(value: object, _key: Key) -> object:
-    if not isinstance(value, list) or not 1 <= len(value) <= PATHS_MAX:
+    if not isinstance(value, list) or not 1 <= len(value) <= SUBFLOWS_MAX:
         return None
     for path in value:
-        is_path = isinstance(path, list) and 1 <= len(path) <= PATHS_MAX and all(isinstance(link, str) for link in path)
-        if not is_path:
+        if not isinstance(path, list) or not 1 <= len(path) <= PATH_LINKS_MAX:
+            return None
+        if not all(isinstance(link, str) for link in path):
             return None
     return tuple(tuple(path) for path in value)
 

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ccdrl.bindings.library import HEADER_BYTES
 from ccdrl.bindings.network import EventConfig, FlowConfig, LinkConfig, LossConfig, PathConfig, TraceConfig
-from ccdrl.envs.fair_share import HEADER_BYTES, Demand, compute_fair_rates, compute_payload_share
+from ccdrl.envs.fair_share import Demand, compute_fair_rates, compute_payload_share
+from ccdrl.envs.traces import OPPORTUNITY_BYTES
 
 Floats = NDArray[np.float64]
 
 FOREVER_NS = 1 << 62
-_OPPORTUNITY_BITS = 1500 * 8
+_OPPORTUNITY_BITS = OPPORTUNITY_BYTES * 8
 _OPPORTUNITY_WINDOW_NS = 1_000_000_000
 _NOT_LOSS_BASED = ("drl", "bbr", "wvegas", "fixed")
 _RENO_CONSTANT = 1.5

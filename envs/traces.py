@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,7 @@ def load_mahimahi(text: str, file: str) -> Trace:
     else:
         rows = _rows(text, file, 1, "one integer (milliseconds)", _milliseconds)
         times_ms = np.array([row[0] for row in rows], dtype=np.int64)
-    _check_order(times_ms, file, strict=False)
+    _check_order(times_ms, times_ms, "ms", file, strict=False)
     if times_ms[-1] == 0:
         raise InputError(one_line(f"{file}: last line = 0: accepted: a last time above 0 ms, which is the period"))
     return _freeze(Trace("opportunities", times_ms * _NS_PER_MS, int(times_ms[-1]) * _NS_PER_MS))
@@ -94,7 +95,7 @@ def load_rates(text: str, file: str) -> Trace:
             value = float(column[wrong[0]])
             raise InputError(one_line(f"{file}: row {wrong[0] + 1} = {value:g} {unit}: accepted: 0 to {top:g} {unit}"))
     time_ns = np.rint((seconds - seconds[0]) * _NS_PER_S).astype(np.int64)
-    _check_order(time_ns, file, strict=True)
+    _check_order(time_ns, seconds, "s", file, strict=True)
     if not mbps.any():
         raise InputError(one_line(f"{file}: all rates are 0: accepted: at least one rate above 0"))
     last_ns = int(np.median(np.diff(time_ns))) if len(time_ns) > 1 else _NS_PER_S
@@ -169,12 +170,13 @@ def _number(word: str) -> float:
     return value
 
 
-def _check_order(times: NDArray[np.int64], file: str, *, strict: bool) -> None:
+def _check_order(times: NDArray[np.int64], given: NDArray[Any], unit: str, file: str, *, strict: bool) -> None:
     wrong = np.flatnonzero(np.diff(times) < (1 if strict else 0))
     if wrong.size:
-        row = int(wrong[0]) + 2
-        accepted = f"accepted: {'above' if strict else 'at least'} the time of row {row - 1}"
-        raise InputError(one_line(f"{file}: row {row}: its time goes back: {accepted}"))
+        before = int(wrong[0])
+        bound = f"{'above' if strict else 'at least'} {given[before]:.12g} {unit}"
+        accepted = f"accepted: {bound}, the time of the row before"
+        raise InputError(one_line(f"{file}: row {before + 2} = {given[before + 1]:.12g} {unit}: {accepted}"))
 
 
 def _freeze(trace: Trace) -> Trace:

@@ -59,7 +59,7 @@ def test_heavy_packages_stay_at_home(name):
     if "stable_baselines3" in packages:
         assert name.startswith(SB3_FILES), f"{name} imports stable_baselines3"
     if packages & {"cffi", "_cffi_backend"}:
-        assert name == "bindings/_build.py", f"{name} imports cffi"
+        assert name.endswith("/_build.py"), f"{name} imports cffi"
 
 
 @pytest.mark.parametrize("name", list_files())
@@ -72,7 +72,7 @@ def test_only_bindings_touch_ffi(name):
 
 
 # Comparing and serving work without the packages of the extra "train".
-LIGHT = ("ccdrl.compare", "ccdrl.agent.policy", "ccdrl.agent.controller", "ccdrl.envs.vector")
+LIGHT = ("ccdrl.compare", "ccdrl.serve", "ccdrl.agent.policy", "ccdrl.agent.controller", "ccdrl.envs.vector")
 
 
 @pytest.mark.parametrize("module", LIGHT)

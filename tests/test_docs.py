@@ -16,11 +16,12 @@ import pytest
 
 from ccdrl import compare
 from ccdrl.agent import training
+from ccdrl.agent.daemon import options
 from ccdrl.envs.scenario import shipped_names
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-PARSERS = {"train.py": training.make_parser, "compare.py": compare.make_parser}
+PARSERS = {"train.py": training.make_parser, "compare.py": compare.make_parser, "serve.py": options.make_parser}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LANGUAGES = {"", "python", "console", "sh", "toml", "json"}
 

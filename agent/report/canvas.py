@@ -90,7 +90,7 @@ def escape_attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 
-def text_box(axes: Axes, text: str, size_pt: float) -> tuple[float, float]:
+def text_box(text: str, size_pt: float) -> tuple[float, float]:
     """Return an estimate of a text's width and height in points: enough to keep labels apart."""
     return 0.6 * size_pt * len(text), 1.15 * size_pt
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from importlib import resources
 
 from ccdrl.agent import statistics
+from ccdrl.agent.agreement import Agreement
 from ccdrl.agent.digest import Digest, Loss, Row, find_losses, judged_contenders
+from ccdrl.agent.report.agreement_section import render_agreement
 from ccdrl.agent.report.facts import describe_scenario
 from ccdrl.agent.report.markup import Markup, contender_mark, element, figure, join, table
 from ccdrl.agent.report.overview_figure import MEASURES, matrix_figure
@@ -232,9 +234,13 @@ def render_scenario(index: int, scenario: Scenario, digest: Digest, series: Sequ
 
 
 def render_report(
-    digest: Digest, scenarios: Sequence[Scenario], series: Sequence[Series], provenance: Provenance
+    digest: Digest,
+    scenarios: Sequence[Scenario],
+    series: Sequence[Series],
+    provenance: Provenance,
+    agreement: Sequence[Agreement] = (),
 ) -> str:
-    """Return the whole page."""
+    """Return the whole page; `agreement` fills the section that holds two datapaths beside each other."""
     shown = {one.scenario for one in series}
     note = Markup("")
     if series and len(shown) < len(scenarios):
@@ -245,6 +251,7 @@ def render_report(
         render_summary(digest),
         render_overview(digest),
         render_losses(digest),
+        render_agreement(agreement, digest.contenders),
         note,
         *(render_scenario(index, scenario, digest, series) for index, scenario in enumerate(scenarios)),
         element("section", element("h2", "Definitions"), render_facts(DEFINITIONS)),

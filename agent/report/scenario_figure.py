@@ -49,7 +49,7 @@ def place_labels(axes: Axes, marks: Sequence[tuple[float, float, str, str]]) -> 
     box = axes.get_window_extent().bounds
     left, bottom, width, height = (value * 72 / axes.figure.dpi for value in box)
     for (x, y), (_, _, text, color) in zip(spots, marks, strict=True):
-        wide, tall = text_box(axes, text, LABEL_PT)
+        wide, tall = text_box(text, LABEL_PT)
         best: tuple[float, float, float] | None = None
         for distance in (7.0, 14.0, 22.0):
             for step in range(8):

@@ -58,62 +58,18 @@ const char *ccdrl_sim_error(const struct ccdrl_sim *sim)
 	return sim->error;
 }
 
-static bool is_probability(double value)
-{
-	return value >= 0 && value <= 1;	/* false for NaN */
-}
-
-static const char *loss_fault(const struct ccdrl_loss_config *loss)
-{
-	if (loss->kind > CCDRL_LOSS_GILBERT_ELLIOTT)
-		return "unknown loss kind";
-	if (!is_probability(loss->p) || !is_probability(loss->good_to_bad) || !is_probability(loss->bad_to_good) ||
-	    !is_probability(loss->loss_good) || !is_probability(loss->loss_bad))
-		return "loss probabilities must be in [0, 1]";
-	return NULL;
-}
-
-static const char *trace_fault(const struct ccdrl_trace_config *trace)
-{
-	if (trace->kind > CCDRL_TRACE_RATE)
-		return "unknown trace kind";
-	if (trace->kind == CCDRL_TRACE_NONE)
-		return NULL;
-	if (trace->n == 0 || trace->time_ns == NULL || trace->period_ns <= 0)
-		return "a trace needs points and a period";
-	if (trace->kind == CCDRL_TRACE_RATE && (trace->rate_bps == NULL || trace->time_ns[0] != 0))
-		return "a rate trace needs rates and starts at 0";
-	for (uint64_t i = 0; i < trace->n; i++) {
-		if (trace->time_ns[i] < (i ? trace->time_ns[i - 1] : 0) || trace->time_ns[i] > trace->period_ns)
-			return "trace times must ascend within [0, period]";
-		if (trace->kind == CCDRL_TRACE_RATE && !(trace->rate_bps[i] >= 0 && isfinite(trace->rate_bps[i])))
-			return "trace rates must be finite and not negative";
-	}
-	return NULL;
-}
-
 int ccdrl_link_add(struct ccdrl_sim *sim, const struct ccdrl_link_config *config)
 {
-	const char *fault = loss_fault(&config->loss);
 	struct link **links;
 	struct link *link;
 
-	if (fault == NULL)
-		fault = trace_fault(&config->trace);
-	if (fault != NULL)
-		return refuse(sim, CCDRL_ERR_ARGUMENT, "%s", fault);
-	if (config->trace.kind == CCDRL_TRACE_NONE && !(config->rate_bps > 0 && isfinite(config->rate_bps)))
-		return refuse(sim, CCDRL_ERR_ARGUMENT, "rate_bps must be positive and finite");
-	if (config->delay_ns < 0 || config->jitter_ns < 0 || config->limit_bytes < 0 || config->limit_packets < 0 ||
-	    config->queue_kind > CCDRL_QUEUE_PIE)
-		return refuse(sim, CCDRL_ERR_ARGUMENT, "delays and limits must not be negative, the queue kind known");
 	links = realloc(sim->links, (sim->n_links + 1) * sizeof(*links));
 	if (links == NULL)
 		return refuse(sim, CCDRL_ERR_MEMORY, "out of memory");
 	sim->links = links;
 	link = link_new(sim, config, sim->n_links);
-	if (link == NULL)
-		return refuse(sim, CCDRL_ERR_MEMORY, "out of memory");
+	if (link == NULL)		/* the error's sentence is link_new's */
+		return sim->is_out_of_memory ? CCDRL_ERR_MEMORY : CCDRL_ERR_ARGUMENT;
 	sim->links[sim->n_links] = link;
 	return (int)sim->n_links++;
 }
@@ -159,7 +115,7 @@ int ccdrl_event_add(struct ccdrl_sim *sim, const struct ccdrl_event_config *conf
 	struct ccdrl_event_config *events;
 	uint32_t at = sim->n_events;
 
-	if (config->kind > CCDRL_EVENT_UP || config->link >= sim->n_links || loss_fault(&config->loss) != NULL ||
+	if (config->kind > CCDRL_EVENT_UP || config->link >= sim->n_links || loss_config_error(&config->loss) != NULL ||
 	    (config->kind == CCDRL_EVENT_RATE && !(config->rate_bps >= 0 && isfinite(config->rate_bps))) || config->delay_ns < 0)
 		return refuse(sim, CCDRL_ERR_ARGUMENT, "event on an unknown link, of an unknown kind or with a bad value");
 	if (config->at_ns < sim->now_ns)

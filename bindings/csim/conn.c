@@ -274,10 +274,8 @@ static void deliver(struct conn *conn, uint64_t length_bytes)
 		return;
 	}
 	conn->goodput_bytes += length_bytes;
-	if (unlikely(conn->goodput_bytes == conn->config.size_bytes) && conn->config.size_bytes > 0) {
+	if (unlikely(conn->goodput_bytes == conn->config.size_bytes) && conn->config.size_bytes > 0)
 		conn->completion_ns = conn->sim->now_ns - conn->config.start_ns;
-		conn->is_complete = true;
-	}
 }
 
 void conn_map_delivered(struct conn *conn, uint32_t map_index)

@@ -35,7 +35,6 @@ struct ack_info {
    once for each congestion episode (loss, RTO, ECN) and returns the new sf->ssthresh; the core keeps it at or above 2. */
 struct cc_ops {
 	const char *name;
-	bool is_paced;			/* the core paces at sf->pacing_bytes_per_s */
 	bool owns_recovery;		/* the controller sets sf->cwnd in every state (BBR) */
 	void (*init)(struct subflow *sf);		/* established; zeroed sf->cc; may be NULL, as all below but on_ack, ssthresh */
 	void (*on_ack)(struct subflow *sf, const struct ack_info *ack);
@@ -73,9 +72,8 @@ struct drl_subflow {
 	uint64_t id, seq, rto_seq, last_action_seq;
 	int64_t lease_end_ns;		/* <= now: the fallback rules */
 	double agent_cwnd;		/* segments */
-	uint64_t agent_pacing_bytes_per_s;
 	uint32_t event;
-	bool is_dirty, is_in_lease, was_cwnd_limited, was_rwnd_limited, is_closed_reported;
+	bool is_dirty, is_in_lease, was_cwnd_limited, was_rwnd_limited;
 };
 
 #endif /* CCDRL_CONTROLLER_H */

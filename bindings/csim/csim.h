@@ -20,7 +20,6 @@ enum ccdrl_error { CCDRL_OK = 0, CCDRL_ERR_ARGUMENT = -1, CCDRL_ERR_MEMORY = -2,
 enum ccdrl_sim_limits {
 	CCDRL_PATH_LINKS_MAX = 8,
 	CCDRL_HEADER_BYTES = 52,	/* wire packet = payload + 52 */
-	CCDRL_SAMPLE_ADDR_BYTES = 16,
 };
 
 enum ccdrl_cc_id {

@@ -30,6 +30,7 @@
 #define NS_PER_MS 1000000LL
 #define NS_PER_US 1000LL
 #define TIME_NEVER INT64_MAX
+#define RTO_MAX_NS (60 * NS_PER_S)	/* RFC 6298 (2.5) */
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -51,7 +52,7 @@ uint32_t source_add(struct ccdrl_sim *sim, enum source_kind kind, void *object);
 void source_set(struct ccdrl_sim *sim, uint32_t source, int64_t time_ns);
 
 /* --- packets on a link --- */
-enum packet_flag { PACKET_CE = 1, PACKET_LOST = 2, PACKET_RETRANSMIT = 4, PACKET_PROBE = 8 /* zero-window probe, no segment */ };
+enum packet_flag { PACKET_CE = 1, PACKET_LOST = 2, PACKET_PROBE = 4 /* zero-window probe, no segment */ };
 struct packet {
 	int64_t arrival_ns;		/* at the far end of the link; enqueue time while CoDel has it queued */
 	int64_t departure_ns;		/* end of service */
@@ -71,7 +72,8 @@ bool packet_ring_reserve(struct ccdrl_sim *sim, struct packet_ring *ring);
 /* --- link.c ---
    link_send: a packet arrives at the link's queue at sim->now_ns. It is copied; hop, sent_ns, subflow, seq and wire_bytes are
    the caller's. A packet the queue drops is reported with subflow_packet_dropped.
-   link_fire: the link's source is due: packets that reach the far end now go to subflow_packet_forward. */
+   link_fire: the link's source is due: packets that reach the far end now go to subflow_packet_forward.
+   link_new: NULL with the reason in sim->error; sim->is_out_of_memory tells lack of memory from a bad configuration. */
 struct link *link_new(struct ccdrl_sim *sim, const struct ccdrl_link_config *config, uint32_t index);
 void link_free(struct link *link);
 void link_send(struct ccdrl_sim *sim, struct link *link, const struct packet *packet);
@@ -81,6 +83,7 @@ int64_t link_delay_ns(const struct link *link);			/* propagation, now */
 int64_t link_backlog_ns(struct ccdrl_sim *sim, struct link *link); /* queueing delay that a packet arriving now would see */
 bool link_is_down(const struct link *link);
 bool link_loss_draw(struct link *link);				/* one step of the loss process, for SYNs */
+const char *loss_config_error(const struct ccdrl_loss_config *config);	/* loss.c; NULL: good */
 void link_stats_read(struct ccdrl_sim *sim, struct link *link, struct ccdrl_link_stats *out);
 void link_stats_reset(struct ccdrl_sim *sim, struct link *link);
 uint32_t link_packets_of(const struct link *link, const struct subflow *sf);	/* in queue or flight; for conservation */
@@ -102,7 +105,6 @@ struct segment {
 	uint32_t map;			/* index of its ds_map in the connection */
 	uint16_t payload_bytes;
 	uint8_t flags;
-	uint8_t transmissions;
 };
 
 struct sack_block { uint32_t start, end; };	/* [start, end) in segment numbers */
@@ -203,7 +205,6 @@ struct map {
 	uint8_t references;		/* segments carrying it without a subflow-level ACK */
 	uint8_t flags;
 	uint8_t subflows;		/* bit i: carried on subflow i (redundant scheduler, reinjection) */
-	uint8_t owner;			/* subflow it was first sent on */
 };
 
 struct conn {
@@ -213,7 +214,7 @@ struct conn {
 	uint32_t n_subflows;
 	struct subflow *subflows;
 	uint32_t source;
-	bool is_started, is_stopped, is_complete;
+	bool is_started, is_stopped;
 	/* send side */
 	struct map *maps;
 	uint32_t map_mask;
@@ -255,7 +256,7 @@ struct ccdrl_sim {
 	uint64_t sent_packets;
 	int64_t stats_start_ns;
 	uint32_t n_links_down;
-	bool has_stats, is_out_of_memory, is_running;
+	bool has_stats, is_out_of_memory;
 	struct drl_counters counters;
 	double cwnd_max_bytes;		/* the administrator's bound on actions */
 	struct subflow **drl; uint32_t n_drl;	/* by drl id - 1 */

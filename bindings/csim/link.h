@@ -117,7 +117,6 @@ double trace_backlog(const struct server *server, int64_t now_ns);	/* bytes prom
 /* --- loss.c --- */
 void loss_init(struct loss_process *loss, const struct ccdrl_loss_config *config);
 bool loss_draw(struct loss_process *loss, struct rng *rng);
-const char *loss_config_error(const struct ccdrl_loss_config *config);	/* NULL: good */
 
 /* --- aqm_*.c --- */
 void red_init(struct link *link, const struct ccdrl_link_config *config);

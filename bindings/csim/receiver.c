@@ -139,7 +139,8 @@ void receiver_segment(struct subflow *sf, const struct packet *packet)
 		int64_t rtt_ns = sim->now_ns - packet->sent_ns + sf->base_rtt_ns / 2;
 
 		histogram_add(&sf->rtt, rtt_ns);
-		histogram_add(&sf->queue_delay, rtt_ns - sf->base_rtt_ns);
+		/* A packet that was on its way when a delay rose is faster than the path now is. */
+		histogram_add(&sf->queue_delay, rtt_ns > sf->base_rtt_ns ? rtt_ns - sf->base_rtt_ns : 0);
 	}
 	if (sf->conn->is_stopped)
 		return;

@@ -11,10 +11,7 @@
 #include "internal.h"
 
 #define DUP_THRESHOLD 3
-#define RTO_MIN_NS (200 * NS_PER_MS)
 #define RTO_INITIAL_NS NS_PER_S		/* RFC 6298 section 2 */
-#define RTO_MAX_NS (60 * NS_PER_S)
-#define RTO_GRANULARITY_NS NS_PER_MS
 #define DELAYED_ACK_MAX_NS (200 * NS_PER_MS)
 #define REMOVE_RTOS 12			/* seeds: TCP_MAXRXTSHIFT; the subflow is reset */
 #define REINJECT_RTOS (REMOVE_RTOS / 4)	/* data-level retransmission after a quarter of the allowed RTOs */

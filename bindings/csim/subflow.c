@@ -9,7 +9,6 @@
 #define SYN_RTO_NS NS_PER_S		/* RFC 6298 section 2 */
 #define SYN_RTO_MAX_NS (60 * NS_PER_S)
 #define RTO_MIN_NS (200 * NS_PER_MS)
-#define RTO_MAX_NS (60 * NS_PER_S)
 #define MIN_RTT_WINDOW_NS (300 * NS_PER_S)
 
 static const struct cc_ops *const cc_table[CCDRL_CC_COUNT] = {
@@ -260,7 +259,6 @@ void subflow_transmit(struct subflow *sf, uint32_t seq, bool is_retransmission)
 	segment->delivered_segments = (uint32_t)sf->delivered_segments;
 	segment->flags = (uint8_t)((segment->flags & ~SEGMENT_APP_LIMITED) | (sf->app_limited_until ? SEGMENT_APP_LIMITED : 0));
 	if (unlikely(is_retransmission)) {
-		packet.flags = PACKET_RETRANSMIT;
 		if (segment->flags & SEGMENT_LOST) {
 			segment->flags = (uint8_t)((segment->flags & ~SEGMENT_LOST) | SEGMENT_RETRANSMITTED);
 			sf->lost--;

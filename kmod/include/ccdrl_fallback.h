@@ -11,6 +11,16 @@
 #ifndef CCDRL_FALLBACK_H
 #define CCDRL_FALLBACK_H
 
+/*
+ * The verifier of BPF programs walks every path whose outcome it can predict from a value's bounds: with nine siblings that
+ * takes for ever. Two byte swaps keep a value and lose what is known of it.
+ */
+#ifdef __bpf__
+#define CCDRL_FALLBACK_FORGET(value) asm volatile("%0 = be64 %0\n%0 = be64 %0" : "+r"(value))
+#else
+#define CCDRL_FALLBACK_FORGET(value) ((void)0)
+#endif
+
 enum ccdrl_fallback_limits {
 	CCDRL_FALLBACK_ACKED_MAX = 1 << 20,	/* bytes credited for one ACK */
 	CCDRL_FALLBACK_CWND_MAX = 1 << 27,	/* bytes; larger windows count as this in the coupling */
@@ -64,9 +74,12 @@ static inline uint64_t ccdrl_fallback_increase_q8(const struct ccdrl_fallback_si
 			ratio = CCDRL_FALLBACK_RATIO_MAX;
 		/* bounds in Q16: w q <= 2^53, its sum <= 2^56, w q^2 <= 2^63 */
 		term = cwnd * ratio;
+		CCDRL_FALLBACK_FORGET(term);
 		sum_q16 += term;
 		term = term < (1ULL << 37) ? term * ratio >> CCDRL_FALLBACK_RATIO_SHIFT
 		    : (term >> CCDRL_FALLBACK_RATIO_SHIFT) * ratio;
+		CCDRL_FALLBACK_FORGET(term);
+		CCDRL_FALLBACK_FORGET(sum_q16);
 		if (term > best_q16)
 			best_q16 = term;
 	}

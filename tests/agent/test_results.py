@@ -124,6 +124,9 @@ def test_what_is_no_number_becomes_null(value):
         (lambda d: d["runs"][0].pop("seed"), "runs[0]: no 'seed'"),
         (lambda d: d["runs"][0].update(seed=True), "runs[0].seed"),
         (lambda d: d["runs"][0].update(seed="1"), "a whole number"),
+        (lambda d: d["runs"][0].update(seed=-1), "runs[0].seed: -1, accepted: 0 to"),
+        (lambda d: d["runs"][0]["flows"][0].update(goodput_mbps=-0.5), "goodput_mbps: -0.5, accepted: 0 to"),
+        (lambda d: d["runs"][0]["flows"][0].update(goodput_mbps=10**400), "runs[0].flows[0].goodput_mbps"),
         (lambda d: d["runs"][1]["flows"][0].update(goodput_mbps=None), "runs[1].flows[0].goodput_mbps"),
         (lambda d: d["runs"][1]["links"].append(3), "runs[1].links[1]: not an object"),
         (lambda d: d["runs"].append(copy.deepcopy(d["runs"][0])), "more than once"),
@@ -142,7 +145,9 @@ def test_a_wrong_document_is_refused_in_one_line(tmp_path, change, said):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"3", b"\xff\xfe", b'{"schema": NaN}', b"[" * 100_000, b"null"])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b"3", b"\xff\xfe", b'{"schema": NaN}', b'{"schema": 1e999}', b"[" * 100_000, b"null"]
+)
 def test_what_is_no_document_is_refused_in_one_line(tmp_path, text):
     path = tmp_path / "bad.json"
     path.write_bytes(text)

@@ -66,6 +66,7 @@ def train(capsys, *arguments):
         (["--resume", "x", "--set", "gamma=1"], "--set: not with --resume"),
         (["--resume", "x", "--from", "y"], "--from: not with --resume"),
         (["--from", "nowhere"], "--from nowhere: no checkpoint there"),
+        (["--out", "/proc/x", "--envs", "2", "--set", *TINY], "/proc/x: No such file or directory"),
         (["--set", "log_std_min=0"], "log_std_min: must not exceed log_std"),
         (["--unknown"], "unrecognized arguments"),
         (["--set"], "expected at least one argument"),

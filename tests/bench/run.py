@@ -25,7 +25,9 @@ from ccdrl.bindings.library import measure_heap_s
 from ccdrl.bindings.simulator import Simulator, SimulatorBatch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from daemon import daemon_cost, daemon_start  # noqa: E402
 from learning import decision_cost, training_speed, vector_env_speed  # noqa: E402
+from live import linux_datapath_cost  # noqa: E402
 from networks import make_crowd, make_lia_pair, make_pair  # noqa: E402
 
 S = 10**9
@@ -197,7 +199,7 @@ def cost_of_flows() -> dict[str, Any]:
 
 
 # Last, because torch stays loaded.
-for _function in (decision_cost, vector_env_speed, training_speed):
+for _function in (linux_datapath_cost, decision_cost, daemon_cost, daemon_start, vector_env_speed, training_speed):
     benchmark(_function)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 RUN = Path(__file__).with_name("run.py")
 NAMES = {
     *("simulator_speed", "controllers_speed", "batch_speed", "memory", "cost_of_packets", "cost_of_flows"),
-    *("decision_cost", "vector_env_speed", "training_speed"),
+    *("linux_datapath_cost", "decision_cost", "daemon_cost", "daemon_start", "vector_env_speed", "training_speed"),
 }
 
 

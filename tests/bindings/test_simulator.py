@@ -94,6 +94,20 @@ def test_reset_and_histograms(simulator):
     assert math.isnan(other.flow_stats(0).rtt_p95_ms)
 
 
+def test_packets_under_way_when_a_delay_rises_have_no_negative_queueing_delay():
+    simulator = Simulator(seed=1)
+    simulator.add_link(replace(LINK, delay_ns=100_000_000, limit_bytes=10**6))
+    simulator.add_flow(FlowConfig("fixed", (PathConfig((0,)),), fixed_cwnd_segments=100))
+    simulator.add_event(EventConfig(5 * S, 0, "delay", delay_ns=400_000_000))
+    simulator.run(5 * S)
+    simulator.reset_stats()
+    simulator.run(5 * S + 90_000_000)
+    stats = simulator.flow_stats(0)
+    assert simulator.subflow_stats(0, 0).received_packets > 0
+    assert stats.queue_delay_mean_ms == 0
+    assert 500 <= stats.rtt_mean_ms < 640  # 100 ms there, up to 100 packets of 1.2 ms and 400 ms back
+
+
 def test_same_seed_same_bytes():
     def record(seed):
         with make_simulator(seed, 2) as simulator:
@@ -120,6 +134,7 @@ def test_same_seed_same_bytes():
         ({"queue_kind": "fifo"}, "queue_kind: expected one of droptail, red, codel, pie, got 'fifo'"),
         ({"limit_bytes": -5}, "limit_bytes"),
         ({"red_max_p": 1.5}, "red_max_p"),
+        ({"red_min_bytes": 3e3, "red_max_bytes": 2e3}, "link 1: red: min bytes must be below max bytes"),
         ({"loss": LossConfig("bernoulli", p=1.1)}, "loss.p: expected a number from 0 to 1, got 1.1"),
         ({"loss": LossConfig("rain")}, "loss.kind"),
         ({"trace": TraceConfig("rate", np.array([0]), 0, np.array([1e6]))}, "trace.period_ns"),

@@ -349,7 +349,6 @@ static void bbr_on_undo(struct subflow *sf)
 
 const struct cc_ops cc_bbr = {
 	.name = "bbr",
-	.is_paced = true,
 	.owns_recovery = true,
 	.init = bbr_init,
 	.on_ack = bbr_on_ack,

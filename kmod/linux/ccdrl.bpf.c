@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * The controller `ccdrl` of Linux: one record a subflow out, leased windows in, LIA in the kernel between leases.
+ *
+ *   init          a slot and an id for the subflow; without a free slot, fallback for life
+ *   cong_control  with each ACK: new action? lease over? window, pacing, record
+ *   set_state     an RTO ends the lease; recovery begins and ends
+ *   ssthresh      what a reduction heads for: the leased window, without a lease half
+ *   cwnd_event    restart after idle time
+ *   release       the last record; the slot goes to the end of the queue. Earlier, when our FIN is acknowledged
+ *
+ * Under a lease a loss does not move the window: the agent sees the loss and answers. The kernel holds the socket's
+ * lock in every callback, so a subflow's own state needs none.
+ */
+#include "ccdrl_bpf.h"
+#include "ccdrl_lease.h"
+#include "ccdrl_sample.h"
+#include "ccdrl_siblings.h"
+#include "ccdrl_window.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define SNDBUF_WINDOWS 3	/* the send buffer holds this many windows: room to grow within a round trip */
+
+static __always_inline void subflow_identify(struct sock *sk, struct ccdrl_subflow *sf)
+{
+	if (sf->token == 0)
+		sf->token = mptcp_token_get(mptcp_context_get(sk));
+}
+
+/* The first record; what an earlier subflow left in the slot goes. */
+static __always_inline void slot_open(struct sock *sk, struct ccdrl_subflow *sf, struct ccdrl_state_slot *slot)
+{
+	const struct tcp_sock *tp = (const struct tcp_sock *)sk;
+	__u32 lock;
+
+	slot_write_begin(slot);
+	lock = slot->lock;
+	__builtin_memset(slot, 0, sizeof(*slot));
+	slot->lock = lock;
+	slot->sample.abi = DRL_ABI_VERSION;
+	slot->sample.subflow_id = sf->id;
+	slot->lost_packets = tp->lost;
+	sample_addresses_fill(&slot->sample, sk);
+	sample_write(sk, sf, slot, DRL_EVENT_CREATED);
+	slot_write_end(slot, sf->slot);
+}
+
+SEC("struct_ops/ccdrl_init")
+void BPF_PROG(ccdrl_init, struct sock *sk)
+{
+	const struct inet_connection_sock *icsk = (const struct inet_connection_sock *)sk;
+	struct ccdrl_subflow *sf = subflow_of(sk);
+	struct ccdrl_linux_info *info = info_get();
+	struct ccdrl_control_slot *control;
+	struct ccdrl_state_slot *slot;
+	__u32 index = CCDRL_LINUX_SLOT_NONE;
+
+	if (info == NULL)
+		return;
+	if (bpf_map_pop_elem(&ccdrl_slots, &index) != 0) {
+		index = CCDRL_LINUX_SLOT_NONE;
+		COUNT(no_slot);
+	}
+	COUNT(created);
+	__builtin_memset(sf, 0, sizeof(*sf));
+	sf->slot = index;
+	sf->member = MEMBER_NONE;
+	sf->state = BPF_CORE_READ_BITFIELD(icsk, icsk_ca_state);
+	/* Loads begin later than the last one's start plus its subflows, at less than one a microsecond: ids never return. */
+	sf->id = (info->loaded_us + __sync_fetch_and_add(&info->generations, 1)) << CCDRL_LINUX_SLOT_BITS | index;
+	if (sk->sk_pacing_status == SK_PACING_NONE)
+		sk->sk_pacing_status = SK_PACING_NEEDED;
+	subflow_identify(sk, sf);
+	connection_publish(sk, sf);
+	slot = state_slot_get(sf);
+	control = bpf_map_lookup_elem(&ccdrl_controls, &index);
+	if (slot == NULL || control == NULL)
+		return;
+	sf->control_version = *(volatile __u32 *)&control->version;	/* what is there now is not for this subflow */
+	slot_open(sk, sf, slot);
+}
+
+/* The last record; the subflow is nobody's from here on. */
+static __always_inline void subflow_close(struct sock *sk, struct ccdrl_subflow *sf)
+{
+	struct ccdrl_state_slot *slot;
+	struct ccdrl_self self;
+	__u32 index = sf->slot;
+
+	COUNT(closed);
+	self_fill(&self, sk, sf);
+	connection_leave(&self);
+	lease_end(sf);
+	slot = state_slot_get(sf);
+	if (slot != NULL) {
+		slot_write_begin(slot);
+		sample_write(sk, sf, slot, DRL_EVENT_CLOSED);
+		slot_write_end(slot, index);
+		bpf_map_push_elem(&ccdrl_slots, &index, BPF_ANY);
+	}
+	sf->id = 0;
+}
+
+/*
+ * Everything has been sent and acknowledged, our FIN too. MPTCP keeps the socket of a connection's first subflow, and
+ * with it the controller, until the connection ends.
+ */
+static __always_inline bool is_finished(const struct sock *sk)
+{
+	const struct tcp_sock *tp = (const struct tcp_sock *)sk;
+	__u8 state = sk->__sk_common.skc_state;
+
+	return (state == TCP_FIN_WAIT1 || state == TCP_CLOSING || state == TCP_LAST_ACK) && tp->snd_una == tp->write_seq;
+}
+
+SEC("struct_ops/ccdrl_release")
+void BPF_PROG(ccdrl_release, struct sock *sk)
+{
+	struct ccdrl_subflow *sf = subflow_of(sk);
+
+	if (sf->id != 0)
+		subflow_close(sk, sf);
+}
+
+SEC("struct_ops/ccdrl_cong_control")
+void BPF_PROG(ccdrl_cong_control, struct sock *sk, __u32 ack, int flag, const struct rate_sample *rs)
+{
+	const struct tcp_sock *tp = (const struct tcp_sock *)sk;
+	struct ccdrl_subflow *sf = subflow_of(sk);
+	struct ccdrl_state_slot *slot;
+	__u64 now = now_us();
+
+	if (sf->id == 0)
+		return;
+	if (is_finished(sk)) {
+		subflow_close(sk, sf);
+		return;
+	}
+	subflow_identify(sk, sf);
+	if (rs->rtt_us > 0)
+		sf->last_rtt_us = rs->rtt_us;
+	slot = state_slot_get(sf);
+	if (slot != NULL)
+		lease_poll(sk, sf, slot, now);
+	if (is_in_lease(sf) && now >= sf->lease_end_us)
+		lease_expire(sk, sf, rs->prior_in_flight);
+	window_update(sk, sf, rs, flag);
+	pacing_update(sk, sf);
+	connection_publish(sk, sf);
+	if (slot == NULL)
+		return;
+	slot_write_begin(slot);
+	slot->sample.ecn_marks += (flag & FLAG_ECE) != 0;
+	slot->cwnd_limited_acks += BPF_CORE_READ_BITFIELD(tp, is_cwnd_limited);
+	slot->rwnd_limited_acks += tp->chrono_type == TCP_CHRONO_RWND_LIMITED;
+	slot->sample.flags = mptcp_is_backup(mptcp_context_get(sk)) ? DRL_FLAG_BACKUP : 0;
+	sample_write(sk, sf, slot, DRL_EVENT_SAMPLE);
+	slot_write_end(slot, sf->slot);
+}
+
+SEC("struct_ops/ccdrl_ssthresh")
+__u32 BPF_PROG(ccdrl_ssthresh, struct sock *sk)
+{
+	const struct tcp_sock *tp = (const struct tcp_sock *)sk;
+	struct ccdrl_subflow *sf = subflow_of(sk);
+	__u32 mss = mss_bytes(tp);
+
+	sf->prr_delivered = 0;		/* a reduction begins */
+	sf->rest_q8 = 0;
+	if (is_in_lease(sf) && now_us() < sf->lease_end_us)
+		return target_segments(tp, sf);
+	return ccdrl_fallback_ssthresh(saturate_u32((__u64)tp->snd_cwnd * mss), mss) / mss;
+}
+
+SEC("struct_ops/ccdrl_undo_cwnd")
+__u32 BPF_PROG(ccdrl_undo_cwnd, struct sock *sk)
+{
+	const struct tcp_sock *tp = (const struct tcp_sock *)sk;
+
+	return min_u32(max_u32(tp->snd_cwnd, tp->prior_cwnd), cwnd_max_segments(tp));
+}
+
+/* The window at both ends of a reduction, as the kernel sets it for controllers without cong_control. */
+static __always_inline void reduction_step(struct sock *sk, const struct ccdrl_subflow *sf, __u8 new_state)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+	bool was_reducing = sf->state == DRL_STATE_CWR || sf->state == DRL_STATE_RECOVERY;
+
+	/* entered from RACK's timer, no ACK follows before the retransmissions: one segment, then PRR */
+	if (new_state == DRL_STATE_RECOVERY && sf->state < DRL_STATE_CWR)
+		tp->snd_cwnd = inflight_packets(tp) + 1;
+	/* tcp_end_cwnd_reduction(): unless it was undone */
+	if (was_reducing && new_state < DRL_STATE_CWR && tp->snd_ssthresh < SSTHRESH_INFINITE &&
+	    (sf->state == DRL_STATE_CWR || tp->undo_marker != 0))
+		tp->snd_cwnd = min_u32(tp->snd_ssthresh, cwnd_max_segments(tp));
+}
+
+SEC("struct_ops/ccdrl_set_state")
+void BPF_PROG(ccdrl_set_state, struct sock *sk, __u8 new_state)
+{
+	struct ccdrl_subflow *sf = subflow_of(sk);
+	struct ccdrl_state_slot *slot;
+	__u8 old_state = sf->state;
+
+	if (sf->id == 0)
+		return;
+	reduction_step(sk, sf, new_state);
+	sf->state = new_state;
+	if (new_state == DRL_STATE_LOSS) {
+		COUNT(timeouts);
+		lease_end(sf);
+		sf->rest_q8 = 0;
+	}
+	connection_publish(sk, sf);
+	slot = state_slot_get(sf);
+	if (slot == NULL)
+		return;
+	slot_write_begin(slot);
+	slot->state_changes += new_state != old_state;
+	slot->sample.loss_events += new_state == DRL_STATE_RECOVERY && old_state != DRL_STATE_RECOVERY;
+	if (new_state == DRL_STATE_LOSS) {
+		slot->sample.rto_events++;
+		slot->rto_seq = slot->sample.seq + 1;	/* the record written here */
+	}
+	sample_write(sk, sf, slot, DRL_EVENT_STATE);
+	slot_write_end(slot, sf->slot);
+}
+
+SEC("struct_ops/ccdrl_cwnd_event")
+void BPF_PROG(ccdrl_cwnd_event, struct sock *sk, enum tcp_ca_event event)
+{
+	struct ccdrl_subflow *sf = subflow_of(sk);
+
+	if (sf->id != 0 && event == CA_EVENT_TX_START)
+		window_restart(sk, sf);
+}
+
+SEC("struct_ops/ccdrl_sndbuf_expand")
+__u32 BPF_PROG(ccdrl_sndbuf_expand, struct sock *sk)
+{
+	return SNDBUF_WINDOWS;
+}
+
+SEC(".struct_ops")
+struct tcp_congestion_ops ccdrl = {
+	.name = "ccdrl",
+	/* TCP_CONG_NON_RESTRICTED: without it the sysctl of a network namespace refuses us, and leaks a reference */
+	.flags = 1,
+	.init = (void *)ccdrl_init,
+	.release = (void *)ccdrl_release,
+	.cong_control = (void *)ccdrl_cong_control,
+	.ssthresh = (void *)ccdrl_ssthresh,
+	.undo_cwnd = (void *)ccdrl_undo_cwnd,
+	.set_state = (void *)ccdrl_set_state,
+	.cwnd_event = (void *)ccdrl_cwnd_event,
+	.sndbuf_expand = (void *)ccdrl_sndbuf_expand,
+};
