@@ -7,7 +7,7 @@ simulator runs in one call. Everything here happens inside one process; agent/wo
 
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,9 +138,8 @@ def measure_flow(drive: Drive, index: int, window_s: float) -> dict[str, Any]:
     }
 
 
-def measure_link(drive: Drive, index: int, label: str) -> dict[str, Any]:
-    """Return one entry of `links` from the statistics since the warm-up."""
-    stats = drive.simulator.link_stats(index)
+def measure_link(stats: Any, label: str) -> dict[str, Any]:
+    """Return one entry of `links` from a link's statistics since the warm-up, of the simulator or of the test bed."""
     ratio = share(stats.departed_bytes, stats.capacity_bytes)
     return {
         "id": label,
@@ -148,6 +147,30 @@ def measure_link(drive: Drive, index: int, label: str) -> dict[str, Any]:
         "utilization": None if ratio is None else min(ratio, 1.0),
         "queue_mean_bytes": results.finite(stats.queue_mean_bytes),
         "drops": stats.dropped_packets,
+    }
+
+
+def make_run(
+    spec: RunSpec, wall_s: float, packets: int, figures: Iterable[dict[str, Any]], links: Iterable[Any]
+) -> results.Run:
+    """Return the run: `figures` of every flow and statistics of every link, in the scenario's order."""
+    scenario = spec.scenario
+    flows = [
+        {"id": label, "cc": spec.contender.label if flow.cc == UNDER_TEST else flow.cc} | measured
+        for (label, flow), measured in zip(expand_flows(scenario), figures, strict=True)
+    ]
+    return {
+        "scenario": scenario.name,
+        "cc": spec.contender.label,
+        "datapath": spec.datapath,
+        "seed": spec.seed,
+        "duration_s": plain(scenario.duration_s),
+        "warmup_s": plain(scenario.warmup_s),
+        "wall_s": round(wall_s, 6),
+        "packets": packets,
+        "flows": flows,
+        "links": [measure_link(stats, link.id) for link, stats in zip(scenario.links, links, strict=True)],
+        "jain": statistics.jain([flow["goodput_mbps"] for flow in flows]),
     }
 
 
@@ -161,21 +184,7 @@ def evaluate(spec: RunSpec) -> results.Run:
     drive.run(round(scenario.duration_s * NS_PER_S))
     wall_s = time.perf_counter() - begin
     window_s = scenario.duration_s - scenario.warmup_s
-    flows = [
-        {"id": label, "cc": spec.contender.label if flow.cc == UNDER_TEST else flow.cc}
-        | measure_flow(drive, index, window_s)
-        for index, (label, flow) in enumerate(expand_flows(scenario))
-    ]
-    return {
-        "scenario": scenario.name,
-        "cc": spec.contender.label,
-        "datapath": DATAPATH,
-        "seed": spec.seed,
-        "duration_s": plain(scenario.duration_s),
-        "warmup_s": plain(scenario.warmup_s),
-        "wall_s": round(wall_s, 6),
-        "packets": drive.simulator.packets,
-        "flows": flows,
-        "links": [measure_link(drive, index, link.id) for index, link in enumerate(scenario.links)],
-        "jain": statistics.jain([flow["goodput_mbps"] for flow in flows]),
-    }
+    simulator = drive.simulator
+    figures = [measure_flow(drive, index, window_s) for index, _ in enumerate(expand_flows(scenario))]
+    links = [simulator.link_stats(index) for index in range(len(scenario.links))]
+    return make_run(spec, wall_s, simulator.packets, figures, links)

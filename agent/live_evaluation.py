@@ -12,13 +12,12 @@ import time
 from contextlib import nullcontext
 from typing import Any
 
-from ccdrl.agent import results, statistics
-from ccdrl.agent.evaluation import NS_PER_S, RunSpec, expand_flows, plain, share
+from ccdrl.agent import results
+from ccdrl.agent.evaluation import NS_PER_S, RunSpec, expand_flows, make_run, share
 from ccdrl.agent.live_agent import start_agent
 from ccdrl.agent.live_scenario import make_bed_config, needs_agent
 from ccdrl.bindings.testbed.bed import BedConfig, BedResult, EmulatorFigures, run_bed
 from ccdrl.bindings.testbed.library import BedError, die_with_parent
-from ccdrl.envs.scenario_schema import UNDER_TEST
 
 LATE_MEAN_US_MAX = 300.0
 LATE_P99_US_MAX = 3000.0
@@ -104,40 +103,15 @@ def evaluate_live(spec: RunSpec) -> results.Run:
     """Run one comparison run on the test bed and return it; in a process of its own. Raises BedError and InputError."""
     die_with_parent()
     scenario = spec.scenario
-    labels = list(expand_flows(scenario))
     config = make_bed_config(scenario, spec.contender, spec.seed, spec.traces)
     begin = time.perf_counter()
     result, tries = run_punctual(config, spec)
     wall_s = time.perf_counter() - begin
-    check_flows(result, [label for label, _ in labels])
+    check_flows(result, [label for label, _ in expand_flows(scenario)])
     window_s = scenario.duration_s - scenario.warmup_s
-    flows = [
-        {"id": label, "cc": spec.contender.label if flow.cc == UNDER_TEST else flow.cc}
-        | measure_flow(result, index, window_s)
-        for index, (label, flow) in enumerate(labels)
-    ]
-    links = [
-        {
-            "id": link.id,
-            "utilization": share(stats.departed_bytes, stats.capacity_bytes),
-            "queue_mean_bytes": results.finite(stats.queue_mean_bytes),
-            "drops": stats.dropped_packets,
-        }
-        for link, stats in zip(scenario.links, result.links, strict=True)
-    ]
+    measured = [measure_flow(result, index, window_s) for index in range(len(result.flows))]
     figures = result.emulator
-    return {
-        "scenario": scenario.name,
-        "cc": spec.contender.label,
-        "datapath": spec.datapath,
-        "seed": spec.seed,
-        "duration_s": plain(scenario.duration_s),
-        "warmup_s": plain(scenario.warmup_s),
-        "wall_s": round(wall_s, 6),
-        "packets": figures.data_packets,
-        "flows": flows,
-        "links": links,
-        "jain": statistics.jain([flow["goodput_mbps"] for flow in flows]),
+    return make_run(spec, wall_s, figures.data_packets, measured, result.links) | {
         "lateness": {
             "mean_us": results.finite(figures.late_mean_us),
             "p99_us": results.finite(figures.late_p99_us),

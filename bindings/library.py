@@ -18,22 +18,27 @@ except ImportError as error:  # a checkout whose C core was never compiled
     raise ImportError("the simulator is not built; run `make setup`") from error
 
 
-def derive_dtype(struct: str) -> np.dtype[np.void]:
-    """Return the numpy layout of a C struct: the same names, offsets and size; arrays become subarrays."""
-    ctype = ffi.typeof(struct)
-    return np.dtype(
-        {
-            "names": [name for name, _ in ctype.fields],
-            "formats": [_format(field.type) for _, field in ctype.fields],
-            "offsets": [field.offset for _, field in ctype.fields],
-            "itemsize": ffi.sizeof(ctype),
-        }
-    )
+def derive_dtype(struct: str, owner: Any = ffi) -> np.dtype[np.void]:
+    """Return the numpy layout of a C struct: the same names, offsets and size; arrays become subarrays.
+
+    `owner` is the `ffi` of the extension that declares the struct.
+    """
+    dtype: np.dtype[np.void] = _derive(owner.typeof(struct))
+    return dtype
 
 
-def _format(ctype: Any) -> Any:
+def _derive(ctype: Any) -> Any:
     if ctype.kind == "array":
-        return (_format(ctype.item), (ctype.length,))
+        return np.dtype((_derive(ctype.item), (ctype.length,)))
+    if ctype.kind == "struct":
+        return np.dtype(
+            {
+                "names": [name for name, _ in ctype.fields],
+                "formats": [_derive(field.type) for _, field in ctype.fields],
+                "offsets": [field.offset for _, field in ctype.fields],
+                "itemsize": ffi.sizeof(ctype),
+            }
+        )
     name = ctype.cname
     if name in ("double", "float"):
         kind = "f"
@@ -135,13 +140,13 @@ TRACE_IDS = _ids("enum ccdrl_trace_kind", "CCDRL_TRACE_")
 EVENT_IDS = _ids("enum ccdrl_event_kind", "CCDRL_EVENT_")
 
 
-def pin(ctype: str, array: NDArray[Any], *, is_written: bool = True) -> Any:
-    """Return a C pointer into a contiguous array.
+def pin(ctype: str, array: NDArray[Any], *, is_written: bool = True, owner: Any = ffi) -> Any:
+    """Return a C pointer into a contiguous array; `owner` as for `derive_dtype`.
 
     The pointer keeps the array alive only while it lives itself (a cast of it keeps nothing), so hold on to it for as
     long as C may use it.
     """
-    return ffi.from_buffer(f"{ctype}[]", array, require_writable=is_written)
+    return owner.from_buffer(f"{ctype}[]", array, require_writable=is_written)
 
 
 def make_samples(count: int) -> SampleArray:

@@ -19,8 +19,8 @@ from typing import Any
 
 from ccdrl.bindings.checks import check_integer
 from ccdrl.bindings.errors import DatapathError, InputError
+from ccdrl.bindings.library import ABI_VERSION
 from ccdrl.bindings.linux.library import (
-    ABI_VERSION,
     CWND_MAX_BYTES,
     LAYOUT,
     MAGIC,

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccdrl.bindings.errors import DatapathError
+from ccdrl.bindings.library import ABI_VERSION, COUNTERS_DTYPE
 from ccdrl.bindings.linux.library import (
-    ABI_VERSION,
     CHANGES_DTYPE,
     CONTROL_DTYPE,
     INFO_DTYPE,
@@ -20,7 +20,6 @@ from ccdrl.bindings.linux.library import (
     MAGIC,
     SLOTS_MAX,
     STATE_DTYPE,
-    TALLY_DTYPE,
     check_errno,
     ffi,
     lib,
@@ -34,7 +33,7 @@ DTYPES = {
     "changes": CHANGES_DTYPE,
     "info": INFO_DTYPE,
     "controls": CONTROL_DTYPE,
-    "tally": TALLY_DTYPE,
+    "tally": COUNTERS_DTYPE,
 }
 WRITABLE = ("controls", "tally")
 SINGLE = ("info", "tally")
@@ -69,7 +68,7 @@ def make_memory_maps(slots: int, *, cwnd_max_bytes: int = 1 << 24) -> Maps:
         changes=np.zeros(slots, CHANGES_DTYPE),
         info=info,
         controls=np.zeros(slots, CONTROL_DTYPE),
-        tally=np.zeros(1, TALLY_DTYPE),
+        tally=np.zeros(1, COUNTERS_DTYPE),
     )
 
 
