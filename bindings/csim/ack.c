@@ -107,7 +107,7 @@ static void ack_process(struct subflow *sf, const struct ack *ack)
 {
 	struct ccdrl_sim *sim = sf->sim;
 	struct conn *conn = sf->conn;
-	struct delivery delivery = { .newest_sent_ns = -1 };
+	struct delivery delivery = { .oldest_sent_ns = -1, .newest_sent_ns = -1 };
 	struct ack_info info = { .now_ns = sim->now_ns, .rtt_ns = -1 };
 	uint32_t prior_una = sf->snd_una;
 	bool is_advancing;
@@ -126,12 +126,13 @@ static void ack_process(struct subflow *sf, const struct ack *ack)
 	info.acked_segments = is_advancing ? delivery.segments : 0;
 	/* Segments that a retransmission uncovers may have arrived long ago, when their ACKs were lost: with retransmitted data
 	   in it only the ACK's timestamp echo tells an RTT (RFC 7323 section 4.1). */
-	if (likely(!delivery.is_ambiguous) && delivery.newest_sent_ns >= 0)
+	if (likely(!delivery.is_ambiguous) && delivery.newest_sent_ns >= 0) {
 		info.rtt_ns = sim->now_ns - delivery.newest_sent_ns;
-	else if (delivery.is_ambiguous && is_advancing)
+		subflow_rtt_sample(sf, sim->now_ns - delivery.oldest_sent_ns, info.rtt_ns);
+	} else if (delivery.is_ambiguous && is_advancing) {
 		info.rtt_ns = sim->now_ns - ack->echo_sent_ns;
-	if (info.rtt_ns >= 0)
-		subflow_rtt_sample(sf, info.rtt_ns);
+		subflow_rtt_sample(sf, info.rtt_ns, info.rtt_ns);
+	}
 	if (delivery.segments > 0) {
 		rate_sample(sf, &delivery, &info);
 		if (is_advancing) {

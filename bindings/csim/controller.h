@@ -45,7 +45,7 @@ struct cc_ops {
 extern const struct cc_ops cc_reno, cc_cubic, cc_bbr, cc_lia, cc_olia, cc_balia, cc_wvegas, cc_ewtcp, cc_drl, cc_fixed;
 
 struct cubic_state {
-	double w_max, w_est, k_s, origin_point, cwnd_prior;
+	double w_max, w_est, k_s, origin_point;
 	int64_t epoch_start_ns;
 	/* HyStart++ (RFC 9406) */
 	uint32_t round_end_seq, rtt_samples, css_rounds;

@@ -57,6 +57,8 @@ static void drl_on_ack(struct subflow *sf, const struct ack_info *ack)
 	if (drl->is_in_lease) {
 		if (sf->state == DRL_STATE_OPEN || sf->state == DRL_STATE_DISORDER)
 			sf->cwnd = drl->agent_cwnd;
+		else if (sf->state == DRL_STATE_LOSS)	/* slow start up to the leased window */
+			sf->cwnd = fmin(sf->cwnd + ack->acked_segments, drl->agent_cwnd);
 		return;
 	}
 	if (!ack->is_cwnd_limited || sf->state == DRL_STATE_CWR || sf->state == DRL_STATE_RECOVERY)
@@ -228,7 +230,9 @@ static enum drl_action_result action_apply(struct ccdrl_sim *sim, const struct d
 	sf->pacing_bytes_per_s = (double)action->pacing_rate_bytes_per_s;
 	subflow_cwnd_account(sf);
 	sf->ssthresh = drl->agent_cwnd;
-	if (sf->state != DRL_STATE_CWR && sf->state != DRL_STATE_RECOVERY)
+	if (sf->state == DRL_STATE_LOSS)
+		sf->cwnd = fmin(sf->cwnd, drl->agent_cwnd);
+	else if (sf->state != DRL_STATE_CWR && sf->state != DRL_STATE_RECOVERY)
 		sf->cwnd = drl->agent_cwnd;
 	conn_push(sf->conn);
 	return drl->agent_cwnd == cwnd ? DRL_RESULT_APPLIED : DRL_RESULT_CLAMPED;

@@ -295,7 +295,8 @@ void subflow_transmit(struct subflow *sf, uint32_t seq, bool is_retransmission);
 void subflow_send_map(struct subflow *sf, uint32_t map);	/* a new segment that carries this map */
 /* Room in the window, and pacing allows; arms the pacing timer if only that is missing. */
 bool subflow_may_send(struct subflow *sf);
-void subflow_rtt_sample(struct subflow *sf, int64_t rtt_ns);
+/* smoothed_ns holds the wait of a delayed ACK and goes into srtt and the RTO; newest_ns does not, and is the last and the min RTT. */
+void subflow_rtt_sample(struct subflow *sf, int64_t smoothed_ns, int64_t newest_ns);
 void subflow_establish(struct subflow *sf);		/* the handshake is over */
 void subflow_timer_need(struct subflow *sf, int64_t deadline_ns);	/* timers.c: this deadline has been set */
 void subflow_timer_fire(struct subflow *sf);
@@ -310,7 +311,7 @@ void subflow_acks_fire(struct subflow *sf);
 /* What one ACK delivered, gathered for the rate sample and the RTT sample. */
 struct delivery {
 	uint32_t segments;
-	int64_t newest_sent_ns;		/* of never retransmitted segments; < 0: none */
+	int64_t oldest_sent_ns, newest_sent_ns;	/* of never retransmitted segments; < 0: none */
 	uint32_t prior_delivered;	/* rate sample: state when the newest delivered segment was sent */
 	int64_t prior_ns, send_elapsed_ns;
 	bool has_rate, is_app_limited;

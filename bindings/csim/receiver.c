@@ -7,7 +7,8 @@
  */
 #include "internal.h"
 
-#define DELAYED_ACK_NS (40 * NS_PER_MS)
+/* 40 ms in Linux and FreeBSD; counted in ticks of 4 ms (HZ = 250) Linux's timer fires after 40 to 44. */
+#define DELAYED_ACK_NS (42 * NS_PER_MS)
 
 static inline bool bitmap_test(const struct subflow *sf, uint32_t seq)
 {

@@ -53,6 +53,8 @@ void recovery_segment_delivered(struct subflow *sf, struct segment *segment, str
 	if (!(segment->flags & SEGMENT_EVER_RETRANSMITTED)) {
 		if (segment->sent_ns > delivery->newest_sent_ns)
 			delivery->newest_sent_ns = segment->sent_ns;
+		if (delivery->oldest_sent_ns < 0 || segment->sent_ns < delivery->oldest_sent_ns)
+			delivery->oldest_sent_ns = segment->sent_ns;
 	} else {
 		delivery->is_ambiguous = true;
 		if (now_ns - segment->sent_ns < sf->min_rtt_ns)
@@ -117,11 +119,17 @@ uint32_t recovery_detect(struct subflow *sf)
 	return found;
 }
 
-void recovery_enter(struct subflow *sf, enum drl_state state, uint32_t delivered)
+/* Whole segments: the windows of kernels are, and a fraction that survived a reduction would be growth for nothing. */
+static void ssthresh_ask(struct subflow *sf)
 {
-	double ssthresh = sf->cc->ssthresh(sf);
+	double ssthresh = floor(sf->cc->ssthresh(sf));
 
 	sf->ssthresh = ssthresh > 2 ? ssthresh : 2;
+}
+
+void recovery_enter(struct subflow *sf, enum drl_state state, uint32_t delivered)
+{
+	ssthresh_ask(sf);
 	sf->high_seq = sf->snd_nxt;
 	sf->prr_delivered = sf->prr_out = 0;
 	sf->recover_flight = sf->snd_nxt - sf->snd_una - sf->sacked + delivered;	/* RFC 9937 section 5 */
@@ -209,12 +217,9 @@ void recovery_timeout(struct subflow *sf)
 		sf->recovery_rto_ns = 0;
 	}
 	if (is_first) {				/* RFC 5681 (4): once for each timed-out segment */
-		double ssthresh;
-
 		if (sf->cc == &cc_drl)
 			drl_timeout(sf);
-		ssthresh = sf->cc->ssthresh(sf);
-		sf->ssthresh = ssthresh > 2 ? ssthresh : 2;
+		ssthresh_ask(sf);
 	}
 	sf->cwnd = 1;
 	sf->high_seq = sf->snd_nxt;

@@ -152,7 +152,7 @@ void subflow_establish(struct subflow *sf)
 	sf->pace_next_ns = 0;
 	sf->loss_scan = sf->retransmit_scan = sf->high_seq = sf->snd_nxt;
 	memset(&sf->u, 0, sizeof(sf->u));
-	subflow_rtt_sample(sf, sf->last_rtt_ns);
+	subflow_rtt_sample(sf, sf->last_rtt_ns, sf->last_rtt_ns);
 	if (sf->cc == &cc_drl)
 		drl_subflow_add(sf);
 	if (sf->cc->init != NULL)
@@ -202,21 +202,23 @@ void subflow_cwnd_account(struct subflow *sf)
 	sf->cwnd_stamp_ns = sf->sim->now_ns;
 }
 
-/* RFC 6298 section 2, with a floor of 200 ms under the RTO as Linux and FreeBSD have it. */
-void subflow_rtt_sample(struct subflow *sf, int64_t rtt_ns)
+/* RFC 6298 section 2, with a floor of 200 ms under the RTO as Linux and FreeBSD have it. An ACK that covers several segments
+   gives two RTTs, as in Linux's tcp_clean_rtx_queue(): from its oldest segment, as time stamps do (RFC 7323 section 4.3), for
+   the estimator, and from its newest for what looks at the path. */
+void subflow_rtt_sample(struct subflow *sf, int64_t smoothed_ns, int64_t newest_ns)
 {
 	int64_t variance_ns;
 
-	sf->last_rtt_ns = rtt_ns;
-	if (sf->min_rtt_ns == 0 || rtt_ns <= sf->min_rtt_ns || sf->sim->now_ns - sf->min_rtt_stamp_ns > MIN_RTT_WINDOW_NS) {
-		sf->min_rtt_ns = rtt_ns;
+	sf->last_rtt_ns = newest_ns;
+	if (sf->min_rtt_ns == 0 || newest_ns <= sf->min_rtt_ns || sf->sim->now_ns - sf->min_rtt_stamp_ns > MIN_RTT_WINDOW_NS) {
+		sf->min_rtt_ns = newest_ns;
 		sf->min_rtt_stamp_ns = sf->sim->now_ns;
 	}
 	if (sf->srtt_ns == 0) {
-		sf->srtt_ns = rtt_ns;
-		sf->rttvar_ns = rtt_ns / 2;
+		sf->srtt_ns = smoothed_ns;
+		sf->rttvar_ns = smoothed_ns / 2;
 	} else {
-		int64_t deviation_ns = sf->srtt_ns - rtt_ns;
+		int64_t deviation_ns = sf->srtt_ns - smoothed_ns;
 
 		sf->rttvar_ns += ((deviation_ns < 0 ? -deviation_ns : deviation_ns) - sf->rttvar_ns) / 4;
 		sf->srtt_ns -= deviation_ns / 8;

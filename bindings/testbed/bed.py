@@ -6,6 +6,7 @@ connections gets exactly these subflows. The address of a path names its route i
 the same links, and one device serves them all.
 """
 
+import os
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 from ccdrl.bindings.network import EventConfig, FlowConfig, LinkConfig, PathConfig
 from ccdrl.bindings.stats import LinkStats
 from ccdrl.bindings.testbed.library import BedError, address, check, event_struct, ffi, lib, link_struct, own
-from ccdrl.bindings.testbed.namespaces import Namespace
+from ccdrl.bindings.testbed.namespaces import Namespace, cgroup_mount
 
 HEADER_BYTES = 52
 """Wire bytes of a full plain TCP packet beyond its payload: IPv4, TCP and the time stamp option."""
@@ -134,8 +135,10 @@ class Bed:
             struct, _kept = link_struct(link)
             if lib.testbed_emulator_link_add(emulator, struct) < 0:
                 raise BedError(f"test bed: {ffi.string(lib.testbed_emulator_error(emulator)).decode()}")
+        bound = check(lib.testbed_unsent_bound(cgroup_mount().encode()), "bound on unsent data (BPF)")
+        self._stack.callback(os.close, bound)
         receiver = self._stack.enter_context(Namespace(mtu_bytes, [address(None)]))
-        self._namespaces = [receiver]
+        self.namespaces = [receiver]
         self._n_routes = 0
         check(lib.testbed_emulator_port_add(emulator, receiver.tun), "emulator port")
         self._traffic = own(lib.testbed_traffic_new(emulator, receiver.fd), lib.testbed_traffic_free)
@@ -154,7 +157,7 @@ class Bed:
         """Return the namespace of flows with these paths and the index of its first route."""
         addresses = [address(self._n_routes + path) for path in range(len(paths))]
         sender = self._stack.enter_context(Namespace(mtu_bytes, addresses, addresses[1:]))
-        self._namespaces.append(sender)
+        self.namespaces.append(sender)
         port = check(lib.testbed_emulator_port_add(self._emulator, sender.tun), "emulator port")
         first_route = self._n_routes
         for path in paths:
@@ -229,7 +232,7 @@ class Bed:
             check(lib.testbed_traffic_flow(self._traffic, index, flow), "flow")
             flows.append(read_struct(FlowFigures, flow))
             subflows.append(tuple(self._read_subflow(index, path) for path in range(len(entry.config.paths))))
-        drops = sum(namespace.dropped_packets() for namespace in self._namespaces)
+        drops = sum(namespace.dropped_packets() for namespace in self.namespaces)
         return BedResult(read_struct(EmulatorFigures, emulator), tuple(links), tuple(flows), tuple(subflows), drops)
 
     def _read_subflow(self, flow: int, path: int) -> SubflowFigures:

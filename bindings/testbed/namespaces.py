@@ -28,8 +28,8 @@ SYSCTLS = {
     # Windows are bounded by the network alone, as in the simulator (1 GiB there).
     "net.ipv4.tcp_rmem": "4096 33554432 67108864",
     "net.ipv4.tcp_wmem": "4096 65536 67108864",
-    # MPTCP may queue so much unsent on a subflow. Without a bound the kernel fills a slow subflow's buffer before the
-    # others have joined, and the connection waits for it for seconds; the simulator hands out data as windows open.
+    # A connection accepts so much that no subflow has taken yet; unsent.c bounds what waits on each subflow. Without
+    # bounds a slow first subflow swallows megabytes before the others have joined, and the connection waits for it.
     "net.ipv4.tcp_notsent_lowat": "16384",
     # Nothing is learnt from one connection for the next.
     "net.ipv4.tcp_no_metrics_save": "1",
@@ -116,15 +116,26 @@ class Namespace:
     def _set_up(mtu_bytes: int, addresses: Sequence[str], endpoints: Sequence[str]) -> None:
         for name, value in SYSCTLS.items():
             write_sysctl(name, value)
+        # Segments leave one by one, as the simulator's do: what segmentation offload sends at once meets a full queue
+        # at once, and MPTCP's subflows lose more than a plain TCP beside them (docs/agreement.md).
         lines = [
             "link set lo up",
-            f"link set {DEVICE} mtu {mtu_bytes} txqueuelen {QUEUE_PACKETS} up",
+            f"link set {DEVICE} mtu {mtu_bytes} txqueuelen {QUEUE_PACKETS} gso_max_segs 1 up",
             *(f"address add {address}/32 dev {DEVICE}" for address in addresses),
             f"route add default dev {DEVICE} src {addresses[0]}",
             "mptcp limits set subflows 8 add_addr_accepted 0",
             *(f"mptcp endpoint add {address} dev {DEVICE} subflow" for address in endpoints),
         ]
         call_ip(["-batch", "-"], "".join(f"{line}\n" for line in lines))
+
+
+def cgroup_mount() -> str:
+    """Return where the cgroup2 hierarchy is mounted. Raises BedError where it is not."""
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        before, after = line.split(" - ", 1)
+        if after.split()[0] == "cgroup2":
+            return before.split()[4]
+    raise BedError("test bed: no cgroup2 file system is mounted (mount -t cgroup2 none DIRECTORY)")
 
 
 def write_sysctl(name: str, value: str) -> None:

@@ -1,9 +1,10 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The live test bed in C, for cffi: network namespaces and TUN devices (device.c), a link emulator between them (emulator.c)
- * and the programs that send and receive through it (traffic.c). Read after csim.h: links, losses, traces and events are
- * described by the simulator's structs and carried out by the simulator's code (link.c), only that time is the machine's.
+ * The live test bed in C, for cffi: network namespaces and TUN devices (device.c), a link emulator between them (emulator.c),
+ * the programs that send and receive through it (traffic.c) and a bound on the queues of subflows (unsent.c). Read after
+ * csim.h: links, losses, traces and events are described by the simulator's structs and carried out by the simulator's code
+ * (link.c), only that time is the machine's.
  *
  * Calls that return an int give 0 (or a file descriptor, or an index), or a negative errno. Times of a run are nanoseconds
  * from its begin, which is a time of CLOCK_MONOTONIC. An emulator and a traffic run each in one thread of their own;
@@ -29,6 +30,11 @@ int testbed_netns_enter(int netns);		/* moves the calling thread */
 int testbed_tun_open(int netns, const char *name);
 int testbed_die_with_parent(void);		/* SIGKILL for this process when the thread that started it ends */
 int64_t testbed_now_ns(void);			/* CLOCK_MONOTONIC */
+
+/* --- unsent.c --- */
+/* File descriptor that, while it is open, keeps what waits unsent on each sender's subflow below three of its windows;
+   cgroup_path: where the cgroup2 hierarchy is mounted. */
+int testbed_unsent_bound(const char *cgroup_path);
 
 /* --- emulator.c --- */
 struct testbed_route {

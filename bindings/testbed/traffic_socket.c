@@ -66,6 +66,8 @@ int traffic_connect(struct testbed_traffic *traffic, uint32_t index)
 	const struct sockaddr_in local = address(TESTBED_ADDRESS_SENDERS + config->first_route, FIRST_PORT + index);
 	const struct sockaddr_in remote = address(TESTBED_ADDRESS_RECEIVER, LISTEN_PORT + flow_is_mptcp(flow));
 	const int yes = 1, unlimited = -1;
+	char cc[sizeof(config->cc)] = { 0 };
+	socklen_t cc_bytes = sizeof(cc);
 	int error = testbed_netns_enter(config->netns);
 
 	if (error != 0)
@@ -82,6 +84,9 @@ int traffic_connect(struct testbed_traffic *traffic, uint32_t index)
 	    bind(flow->sender, (const struct sockaddr *)&local, sizeof(local)) != 0 ||
 	    (connect(flow->sender, (const struct sockaddr *)&remote, sizeof(remote)) != 0 && errno != EINPROGRESS))
 		return -errno;
+	/* An MPTCP socket without subflows takes any name and drops an unknown one in silence: look. */
+	if (getsockopt(flow->sender, IPPROTO_TCP, TCP_CONGESTION, cc, &cc_bytes) != 0 || strncmp(cc, config->cc, sizeof(cc)) != 0)
+		return -ENOENT;
 	return traffic_watch(traffic, EPOLL_CTL_ADD, flow->sender, EPOLLOUT, SOCKET_SENDER, index);
 }
 

@@ -13,7 +13,7 @@ MS = 1_000_000
 S = 1_000_000_000
 MSS = 1448
 WIRE = 1500
-DELAYED_ACK_NS = 40 * MS
+DELAYED_ACK_NS = 42 * MS
 
 
 def link(rate_mbps, delay_ms, queue_packets=0, loss_p=0.0, **fields):

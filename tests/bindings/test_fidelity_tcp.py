@@ -160,7 +160,7 @@ def test_one_loss_segment_by_segment(quiet_ms):
     assert len(lost) == 1
     before, entry = acks[entered - 1], acks[entered]
     window = before["cwnd_segments"]
-    assert entry["ssthresh_segments"] == window / 2
+    assert entry["ssthresh_segments"] == math.floor(window / 2)
 
     resent = pick(records, Kind.RETRANSMIT)
     assert resent["seq"].tolist() == lost
@@ -188,7 +188,7 @@ def test_one_loss_segment_by_segment(quiet_ms):
 
     out = acks[leaving]
     assert out["time_ns"] == pytest.approx(resent["time_ns"][0] + simulated_rtt(received, resent[0]), abs=1)
-    assert out["cwnd_segments"] == pytest.approx(window / 2 + 1 / (window / 2))  # and the first step of avoidance
+    assert out["cwnd_segments"] == pytest.approx(ssthresh + 1 / ssthresh)  # and the first step of avoidance
     stats = simulator.subflow_stats(0, 0)
     assert stats.rto_events == 0
 
@@ -206,7 +206,7 @@ def test_losses_of_one_window_are_one_reduction(quiet_ms):
     assert len(lost) == 3
     assert pick(records, Kind.RETRANSMIT)["seq"].tolist() == lost
     assert len(set(acks["ssthresh_segments"][entered:].tolist())) == 1
-    assert acks["ssthresh_segments"][entered] == acks["cwnd_segments"][entered - 1] / 2
+    assert acks["ssthresh_segments"][entered] == acks["cwnd_segments"][entered - 1] // 2
     assert simulator.subflow_stats(0, 0).rto_events == 0
 
 
@@ -277,7 +277,7 @@ def test_timeout_collapses_the_window_and_halves_ssthresh():
     timeouts = pick(records, Kind.RTO)
     assert len(timeouts) >= 4
     assert timeouts["cwnd_segments"].tolist() == [1.0] * len(timeouts)
-    assert timeouts["ssthresh_segments"].tolist() == [window / 2] * len(timeouts)
+    assert timeouts["ssthresh_segments"].tolist() == [window // 2] * len(timeouts)
 
 
 def test_spurious_timeout_is_undone():
@@ -346,7 +346,7 @@ def test_ecn_halves_once_a_round_trip_and_resends_nothing():
     acks = pick(records, Kind.ACK)
     entering = np.flatnonzero((acks["state"][1:] == State.CWR) & (acks["state"][:-1] != State.CWR)) + 1
     assert len(entering) > 3
-    assert acks["ssthresh_segments"][entering].tolist() == (acks["cwnd_segments"][entering - 1] / 2).tolist()
+    assert acks["ssthresh_segments"][entering].tolist() == (acks["cwnd_segments"][entering - 1] // 2).tolist()
     assert np.diff(acks["time_ns"][entering]).min() >= RTT_NS
     changes = np.flatnonzero(np.diff(acks["ssthresh_segments"]) != 0) + 1
     assert set(changes.tolist()) <= set(entering.tolist())

@@ -1,13 +1,16 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * CUBIC (RFC 9438) with HyStart++ (RFC 9406) in the initial slow start.
+ * CUBIC (RFC 9438, with the steps of Linux's tcp_cubic.c) with HyStart++ (RFC 9406) in the initial slow start.
  */
 #include "hystart.h"
 
 #define CUBIC_C 0.4		/* segments/s^3, RFC 9438 section 5 */
 #define CUBIC_BETA 0.7		/* section 4.6 */
 #define CUBIC_ALPHA (3.0 * (1.0 - CUBIC_BETA) / (1.0 + CUBIC_BETA))	/* section 4.3 */
+#define CUBIC_COUNT_MIN 2.0	/* section 4.4: at most half as much again in a round trip */
+#define CUBIC_PLATEAU_WINDOWS 100.0	/* Linux: a segment for so many windows where the curve asks for none */
+#define CUBIC_UNKNOWN_COUNT 20.0	/* Linux: 5 % a round trip at least while no W_max is known */
 
 static void cubic_init(struct subflow *sf)
 {
@@ -54,25 +57,31 @@ static double cubic_window(const struct cubic_state *cubic, double t_s)
 	return CUBIC_C * offset_s * offset_s * offset_s + cubic->origin_point;
 }
 
+/*
+ * In whole segments, as tcp_cubic.c of Linux counts: every `count` segments ACKed are worth one. At windows of a few segments
+ * the rounding is a tenth of the throughput.
+ */
 static void cubic_avoid(struct subflow *sf, double segments, int64_t now_ns)
 {
 	struct cubic_state *cubic = &sf->u.cubic;
 
 	cubic_epoch_run(sf, now_ns);
-	double t_s = (double)(now_ns - cubic->epoch_start_ns) / NS_PER_S;
-	double srtt_s = (double)sf->srtt_ns / NS_PER_S;
+	double cwnd = floor(sf->cwnd), t_s = (double)(now_ns - cubic->epoch_start_ns + sf->min_rtt_ns) / NS_PER_S;
 
-	/* Section 4.3, figure 4: what Reno would have; its own slope once it has made up for the smaller decrease. */
-	cubic->w_est += (cubic->w_est >= cubic->cwnd_prior ? 1.0 : CUBIC_ALPHA) * segments / sf->cwnd;
-	if (cubic_window(cubic, t_s) < cubic->w_est) {
-		sf->cwnd = cc_max(sf->cwnd, cubic->w_est);
-		return;
-	}
-	/* Sections 4.2, 4.4 and 4.5: towards the window of one round trip ahead, at most half as much again. */
-	double target = cubic_window(cubic, t_s + srtt_s);
+	/* Sections 4.2, 4.4 and 4.5: towards the window of one round trip ahead. */
+	double ahead = floor(cubic_window(cubic, t_s)) - cwnd;
+	double count = ahead >= 1.0 ? floor(cwnd / ahead) : CUBIC_PLATEAU_WINDOWS * cwnd;
 
-	target = cc_min(cc_max(target, sf->cwnd), 1.5 * sf->cwnd);
-	sf->cwnd += segments * (target - sf->cwnd) / sf->cwnd;
+	if (cubic->w_max == 0.0)
+		count = cc_min(count, CUBIC_UNKNOWN_COUNT);
+	/* Section 4.3, figure 4: what Reno would have. As Linux (and RFC 8312), always with the slope that makes up for the smaller
+	   decrease; RFC 9438 goes over to Reno's own once it has. */
+	cubic->w_est += CUBIC_ALPHA * segments / cwnd;
+	double behind = floor(cubic->w_est) - cwnd;
+
+	if (behind >= 1.0)
+		count = cc_min(count, floor(cwnd / behind));
+	sf->cwnd += segments / cc_max(count, CUBIC_COUNT_MIN);
 }
 
 static void cubic_on_ack(struct subflow *sf, const struct ack_info *ack)
@@ -104,7 +113,6 @@ static double cubic_ssthresh(struct subflow *sf)
 
 	hystart_stop(sf);
 	cubic->epoch_start_ns = 0;
-	cubic->cwnd_prior = sf->cwnd;
 	/* Section 4.7, fast convergence: a window that stayed below the last W_max leaves room for newcomers. */
 	cubic->w_max = sf->cwnd < cubic->w_max ? sf->cwnd * (1.0 + CUBIC_BETA) / 2.0 : sf->cwnd;
 	return cc_max(sf->cwnd * CUBIC_BETA, 2.0);
