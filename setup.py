@@ -5,7 +5,8 @@ import sys
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-EXTENSIONS = ["csim", "linux", "testbed"] if sys.platform == "linux" else ["csim"]
+SYSTEM = {"linux": ["linux", "testbed"], "freebsd": ["freebsd"]}
+EXTENSIONS = ["csim", "decision", *SYSTEM.get(sys.platform.rstrip("0123456789."), [])]
 
 
 class BuildPrograms(build_py):

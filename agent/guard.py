@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ccdrl.bindings.library import ABI_VERSION, ActionArray, SampleArray
-
-FUTURE_MAX_US = 1_000_000
-"""A record may be this much newer than the decision's clock, which stands on a grid."""
+from ccdrl.bindings.decision.actions import limit_actions, limit_windows
+from ccdrl.bindings.decision.table import Intake
+from ccdrl.bindings.library import ActionArray
 
 
 @dataclass(slots=True)
@@ -32,8 +31,9 @@ class GuardCounters:
 
 
 class Guard:
-    """Checks samples before and actions after the policy.
+    """Bounds what comes out of the policy, and counts what was refused on either side of it.
 
+    Records are judged where they are stored (bindings/decision/table.py).
     `cwnd_max_bytes` is the highest window that leaves. A row whose action is refused gets no cwnd action, so that its
     lease runs out and the datapath's fallback takes over.
     """
@@ -42,44 +42,24 @@ class Guard:
         self.cwnd_max_bytes = cwnd_max_bytes
         self.counters = GuardCounters()
 
-    def select_samples(self, samples: SampleArray, now_us: int | None = None) -> NDArray[np.bool_]:
-        """Return which samples speak our ABI, name a subflow and, where the clock is known, are not of the future."""
-        good = np.asarray((samples["abi"] == ABI_VERSION) & (samples["subflow_id"] != 0))
-        n_good = int(np.count_nonzero(good))
-        self.counters.samples += len(samples)
-        self.counters.samples_foreign += len(samples) - n_good
-        if now_us is not None:
-            good &= samples["timestamp_us"] <= now_us + FUTURE_MAX_US
-            self.counters.samples_future += n_good - int(np.count_nonzero(good))
-        return good
-
-    def select_fresh(self, seq: NDArray[np.uint64], previous_seq: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Return which records are not older than the newest one seen of their subflow."""
-        fresh = np.asarray(seq >= previous_seq)
-        self.counters.samples_stale += int(np.count_nonzero(~fresh))
-        return fresh
+    def count_records(self, n_records: int, intake: Intake) -> None:
+        """Count what the table of subflows believed of a read, and what not."""
+        self.counters.samples += n_records
+        self.counters.samples_foreign += intake.foreign
+        self.counters.samples_future += intake.future
+        self.counters.samples_stale += intake.stale
 
     def limit_actions(self, actions: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the actions clipped to [-1, 1]; those that are not finite become NaN, which maps to no action."""
-        limited = np.minimum(np.maximum(actions, np.float32(-1.0)), np.float32(1.0))
-        n_finite = int(np.count_nonzero(np.isfinite(actions)))
-        n_changed = int(np.count_nonzero(limited != actions))
+        limited, n_not_finite, n_clipped = limit_actions(actions)
         self.counters.actions += len(actions)
-        if n_finite < len(actions):
-            finite = np.isfinite(actions)
-            n_changed = int(np.count_nonzero(finite & (limited != actions)))
-            limited = np.where(finite, limited, np.float32(np.nan))
-            self.counters.actions_not_finite += len(actions) - n_finite
-        self.counters.actions_clipped += n_changed
+        self.counters.actions_not_finite += n_not_finite
+        self.counters.actions_clipped += n_clipped
         return limited
 
     def limit_windows(self, actions: ActionArray) -> None:
-        """Lower windows above the maximum, in place."""
-        above = actions["cwnd_bytes"] > self.cwnd_max_bytes
-        count = int(np.count_nonzero(above))
-        if count:
-            actions["cwnd_bytes"][above] = self.cwnd_max_bytes
-            self.counters.windows_bounded += count
+        """Lower windows above the maximum, and their pacing rates as much, in place."""
+        self.counters.windows_bounded += limit_windows(actions, self.cwnd_max_bytes)
 
     def snapshot(self) -> dict[str, int]:
         """Return the counters by name."""

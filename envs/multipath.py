@@ -176,3 +176,6 @@ def _complete_manual(text: str | None) -> str | None:
 
 
 MultipathEnv.__doc__ = _complete_manual(MultipathEnv.__doc__)
+
+
+gymnasium.register(id="ccdrl/Multipath-v0", entry_point="ccdrl.envs.multipath:MultipathEnv")

@@ -36,6 +36,8 @@ SUBFLOW_COLUMNS = (
     Column("queue_max_8", "rising maximum of log2(s / m), 8 srtt", "peak queue, recent"),
     Column("queue_min_32", "falling minimum of log2(s / m), 32 srtt", "standing queue that no drain of ours removes"),
     Column("queue_max_32", "rising maximum of log2(s / m), 32 srtt", "peak queue, long: the buffer's depth"),
+    Column("queue_segments", "log2(1 + (1 - m / s) * cwnd / mss) / 4", "our segments in the queue"),
+    Column("peak_segments", "log2(1 + (1 - 2 ** -queue_max_32) * cwnd / mss) / 4", "our segments in the longest queue"),
     Column("interval", "log2(dt / s)", "monitor interval in srtt"),
     Column("is_recovery", "state is RECOVERY or CWR", "the datapath is reducing"),
     Column("is_timeout", "state is LOSS", "after a retransmission time-out"),
@@ -46,6 +48,13 @@ SUBFLOW_COLUMNS = (
     Column("previous_action", "a'", "what the agent asked for"),
     Column("is_startup", "never a loss, never log2(s / m) > 0.32", "capacity not found yet"),
     Column("ecn_ratio", "sqrt(marks * mss / acked)", "share of ACKs that echoed CE"),
+    Column("tcp_window", "log2(cwnd / (mss * sqrt(1.5 * g)))", "window against Reno's at the same loss events"),
+    Column("rtt_deviation", "E8[abs(r - s) / m]", "jitter"),
+    Column("cwnd_trend_8", "log2(cwnd) - E8[log2(cwnd)]", "window against its recent course"),
+    Column("cwnd_trend_32", "log2(cwnd) - E32[log2(cwnd)]", "window against its long course"),
+    Column("srtt_trend_8", "log2(s) - E8[log2(s)]", "delay against its recent course"),
+    Column("srtt_trend_32", "log2(s) - E32[log2(s)]", "delay against its long course"),
+    Column("elasticity", "E32[c * q] / (E32[c * c] + 0.0003)", "how far the queue follows our window: our part of it"),
 )
 """From the subflow's own samples."""
 
@@ -88,7 +97,8 @@ SYMBOLS = """\
 s, r, m: smoothed, newest and lowest RTT; cwnd: the window, or ssthresh while the datapath reduces; r' and a' are the
 previous interval's; dt: time since the previous observation; acked, sent, lost: bytes in it; E4, E32: exponentially
 weighted sums over 4 and 32 srtt; rate: acked / dt smoothed over one srtt; top: recent maximum of rate, which decays
-over 16 srtt."""
+over 16 srtt; g: segments between loss events, their average or the present run if that is longer (RFC 5348 section
+5); c, q: cwnd_trend_8 and srtt_trend_8."""
 """What the formulas' letters mean."""
 
 

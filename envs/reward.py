@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 RATIO_MAX = 8.0
+PREFERENCE_NAMES = ("delay_preference", "harm_preference")
+"""What a policy in training is told of its reward: log2 of the factors on the weights of delay and harm."""
+PREFERENCE_SIZE = len(PREFERENCE_NAMES)
 REWARD_TERMS = ("utility", "delay", "loss", "harm")
 
 
@@ -35,6 +38,10 @@ class RewardConfig:
     harm_weight: float = 0.5
     """For what exceeds the fair share of a link that others use too."""
     harm_margin: float = 1.05
+    delay_preference: float = 0.0
+    """Each network's delay weight is drawn within a factor of 2 to the power of +- this; the policy is told."""
+    harm_preference: float = 0.0
+    """The same for the harm weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +74,19 @@ def compute_reward(
     is_shared: NDArray[np.bool_],
     rival_share: Floats,
     config: RewardConfig,
+    preference: Floats | None = None,
 ) -> Reward:
     """Return the reward of each connection; all arrays are over connections.
 
     ratio: x / x*; delay_ratio: D; is_shared: another connection is on its links; rival_share: part of its traffic that
-    meets a loss-based competitor, in [0, 1].
+    meets a loss-based competitor, in [0, 1]; preference: (connections, 2), log2 of factors of the weights of delay and
+    harm, none by default.
     """
+    delay_factor, harm_factor = (1.0, 1.0) if preference is None else np.exp2(preference.T)
     ratio = np.minimum(ratio, RATIO_MAX)
     utility = compute_utility(ratio, config.utility_floor)
     weight = config.delay_weight + (config.rival_delay_weight - config.delay_weight) * rival_share
-    delay = weight * delay_ratio
+    delay = delay_factor * weight * delay_ratio
     loss = config.loss_weight * np.maximum(loss_ratio - random_loss, 0.0)
-    harm = np.where(is_shared, config.harm_weight * np.maximum(ratio - config.harm_margin, 0.0), 0.0)
+    harm = np.where(is_shared, harm_factor * config.harm_weight * np.maximum(ratio - config.harm_margin, 0.0), 0.0)
     return Reward(utility - delay - loss - harm, utility, delay, loss, harm)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ccdrl.bindings.library import SampleArray
 from ccdrl.envs.observation import Observer, Rows
-from ccdrl.envs.reward import REWARD_TERMS, RewardConfig, compute_delay_ratio, compute_reward
+from ccdrl.envs.reward import PREFERENCE_SIZE, REWARD_TERMS, RewardConfig, compute_delay_ratio, compute_reward
 from ccdrl.envs.timeline import Conditions
 
 Floats = NDArray[np.float64]
@@ -50,6 +50,7 @@ class Scorer:
         self._ideal_bps = np.full(capacity, _RATE_MIN)
         self._is_shared = np.zeros(capacity, bool)
         self._has_rival = np.zeros(capacity, bool)
+        self._preference = np.zeros((capacity, PREFERENCE_SIZE))
         self._base_us = np.ones(capacity)
         self._capacity_bps = np.full(capacity, _RATE_MIN)
         self._buffer_us = np.zeros(capacity)
@@ -61,6 +62,14 @@ class Scorer:
         self._connection[rows] = connections
         self._network[rows] = network
         self._network_of_connection[connections] = network
+
+    def set_preference(self, rows: slice, preference: Floats) -> None:
+        """Set what the rows' connections prefer (PREFERENCE_SIZE,)."""
+        self._preference[self._connections_of(rows)] = preference
+
+    def get_preference(self, rows: Rows) -> NDArray[np.float32]:
+        """Return float32[len(rows), PREFERENCE_SIZE]."""
+        return self._preference[self._connection[rows]].astype(np.float32)
 
     def set_conditions(self, rows: slice, conditions: Conditions) -> None:
         """Note what the rows' network offers now; the connections are those of `assign`, ascending."""
@@ -100,6 +109,7 @@ class Scorer:
             self._is_shared,
             mean(self._has_rival[rows].astype(np.float64)),
             self.config,
+            self._preference,
         )
         score = Score(
             reward.total[connection].astype(np.float32),

@@ -11,7 +11,7 @@ from ccdrl.bindings.simulator import Simulator, SimulatorBatch
 from ccdrl.envs.action import map_actions
 from ccdrl.envs.observation import OBSERVATION_SIZE, Observer, select_live
 from ccdrl.envs.randomization import RandomizationConfig, TrainingNetwork, draw_network
-from ccdrl.envs.reward import RewardConfig
+from ccdrl.envs.reward import PREFERENCE_SIZE, RewardConfig
 from ccdrl.envs.scoring import PRIVILEGED_SIZE, Scorer
 from ccdrl.envs.timeline import Timeline
 
@@ -26,19 +26,23 @@ class _Slot:
     episode: int
     network: TrainingNetwork
     timeline: Timeline
+    preference: NDArray[np.float64]
+    """log2 of the factors on the weights of delay and harm."""
 
 
 class VectorEnv:
     """Training networks in parallel; every agent subflow is one row.
 
-    Observations are float32[n_rows, observation_size + privileged_size]: the columns of envs/observation_layout.py,
-    which a policy sees, then those of scoring.PRIVILEGED_NAMES, which only a critic may use. Simulator i has
+    Observations are float32[n_rows, observation_size + preference_size + privileged_size]: the columns of
+    envs/observation_layout.py, which a policy sees; those of reward.PREFERENCE_NAMES, seen in training and that
+    an export sets for good; those of scoring.PRIVILEGED_NAMES, which only a critic may use. Simulator i has
     config.slot_rows[i % len] rows for good. Its networks are drawn from (seed, i, episode), so that equal seeds give
     equal bytes whatever `n_threads`. Episodes end by truncation only; the first ones have random lengths, which spreads
     resets.
     """
 
     observation_size = OBSERVATION_SIZE
+    preference_size = PREFERENCE_SIZE
     privileged_size = PRIVILEGED_SIZE
 
     def __init__(
@@ -76,7 +80,7 @@ class VectorEnv:
         self._slots, simulators = [], []
         for i, rows in enumerate(self._spans):
             network, simulator, rng = self._draw(i, 0)
-            self._slots.append(_Slot(rows, 0, network, network.timeline()))
+            self._slots.append(_Slot(rows, 0, network, network.timeline(), self._draw_preference(rng)))
             simulators.append(simulator)
             self._ticks_left[i] = int(rng.integers(1, network.n_ticks, endpoint=True))
         self._batch = SimulatorBatch(simulators, self._n_threads)
@@ -112,7 +116,7 @@ class VectorEnv:
         self._ticks_left -= 1
         observations = self._observer.update(self._rows, batch.samples)
         score, privileged = self._scorer.score(self._observer, batch.samples, self._rows)
-        final = np.concatenate([observations, privileged], axis=1)
+        final = self._join(observations, privileged, self._rows)
         is_over = self._ticks_left <= 0
         for i in np.flatnonzero((self._now_ns >= self._until_ns) & ~is_over):
             self._refresh_conditions(int(i))
@@ -159,6 +163,10 @@ class VectorEnv:
         self._now_ns[slot] = establish(simulator, network.ready_ns)
         return network, simulator, rng
 
+    def _draw_preference(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        reward = self._scorer.config
+        return rng.uniform(-1.0, 1.0, PREFERENCE_SIZE) * (reward.delay_preference, reward.harm_preference)
+
     def _enter(self, slot: int) -> None:
         """Make the slot's rows new."""
         place = self._slots[slot]
@@ -168,6 +176,7 @@ class VectorEnv:
         self._scorer.assign(rows, connections, slot)
         self._tick_ns[slot] = place.network.tick_ns
         self._interval_us[rows] = place.network.tick_ns * 1e-3
+        self._scorer.set_preference(rows, place.preference)
         self._refresh_conditions(slot)
 
     def _replace(self, slot: int) -> None:
@@ -175,7 +184,8 @@ class VectorEnv:
         assert self._batch is not None
         place = self._slots[slot]
         place.episode += 1
-        place.network, simulator, _ = self._draw(slot, place.episode)
+        place.network, simulator, rng = self._draw(slot, place.episode)
+        place.preference = self._draw_preference(rng)
         place.timeline = place.network.timeline()
         self._ticks_left[slot] = place.network.n_ticks
         old = self._batch.replace(slot, simulator)
@@ -196,7 +206,12 @@ class VectorEnv:
         samples = self._batch.samples[rows]
         observations = self._observer.update(rows, samples)
         _, privileged = self._scorer.score(self._observer, samples, rows)
-        return np.concatenate([observations, privileged], axis=1)
+        return self._join(observations, privileged, rows)
+
+    def _join(
+        self, observations: NDArray[np.float32], privileged: NDArray[np.float32], rows: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        return np.concatenate([observations, self._scorer.get_preference(rows), privileged], axis=1)
 
 
 def establish(simulator: Simulator, ready_ns: int) -> int:

@@ -2,22 +2,7 @@
 import numpy as np
 
 from ccdrl.agent.guard import Guard
-from ccdrl.bindings.library import make_actions, make_samples
-
-
-def test_samples_of_another_abi_or_without_id_are_refused_and_counted():
-    guard, samples = Guard(), make_samples(4)
-    samples["abi"] = [2, 1, 2, 3]
-    samples["subflow_id"] = [1, 2, 0, 4]
-    assert guard.select_samples(samples).tolist() == [True, False, False, False]
-    assert (guard.counters.samples, guard.counters.samples_foreign) == (4, 3)
-
-
-def test_older_records_are_refused_and_counted():
-    guard = Guard()
-    fresh = guard.select_fresh(np.array([5, 5, 4], np.uint64), np.array([0, 5, 5], np.uint64))
-    assert fresh.tolist() == [True, True, False]
-    assert guard.counters.samples_stale == 1
+from ccdrl.bindings.library import make_actions
 
 
 def test_actions_are_finite_or_nan_and_clipped():
@@ -31,7 +16,17 @@ def test_actions_are_finite_or_nan_and_clipped():
 
 def test_windows_are_bounded_in_place_and_counted():
     guard, actions = Guard(cwnd_max_bytes=10_000), make_actions(3)
-    actions["cwnd_bytes"] = [9_999, 10_000, 2**32 - 1]
+    actions["cwnd_bytes"] = [9_999, 10_000, 20_000]
+    actions["pacing_rate_bytes_per_s"] = 10**6
     guard.limit_windows(actions)
     assert actions["cwnd_bytes"].tolist() == [9_999, 10_000, 10_000]
+    assert actions["pacing_rate_bytes_per_s"].tolist() == [10**6, 10**6, 5 * 10**5]
     assert guard.snapshot()["windows_bounded"] == 1
+
+
+def test_a_bounded_window_is_paced_as_a_window_of_its_size():
+    guard, actions = Guard(cwnd_max_bytes=10_000), make_actions(3)
+    actions["cwnd_bytes"] = [10_000, 40_000, 20_000]
+    actions["pacing_rate_bytes_per_s"] = [1_000_000, 1_000_000, 0]
+    guard.limit_windows(actions)
+    assert actions["pacing_rate_bytes_per_s"].tolist() == [1_000_000, 250_000, 0]

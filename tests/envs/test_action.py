@@ -100,3 +100,38 @@ def test_any_bytes_give_a_wellformed_action(data, actions, interval_us):
     assert (asked["abi"] == 2).all()
     assert (asked["cwnd_bytes"] > 0).all()
     assert ((asked["lease_us"] > 0) & (asked["lease_us"] <= LEASE_MAX_US)).all()
+
+
+def map_reference(action, sample, interval_us):
+    """Return (cwnd_bytes, pacing rate, lease_us) by the docstring of `map_actions`, in plain Python."""
+    mss, srtt = int(sample["mss_bytes"]), int(sample["srtt_us"])
+    is_reducing, ssthresh = sample["state"] in (State.RECOVERY, State.CWR), int(sample["ssthresh_bytes"])
+    now = ssthresh if is_reducing and ssthresh not in (0, 2**32 - 1) else int(sample["cwnd_bytes"])
+    inflight = now if sample["absent"] & Absent.INFLIGHT else int(sample["inflight_bytes"])
+    period = max(min(srtt, int(sample["last_rtt_us"]) or srtt), 1)
+    cwnd = now * 2 ** (min(max(action, -1.0), 1.0) * min(1.0, interval_us / period))
+    cwnd = min(max(min(cwnd, max(now, 2 * inflight + 10 * mss)), 2 * mss), 2**30)
+    return cwnd, 1.25 * cwnd * 1e6 / period, min(max(4 * srtt, 100_000), 2_000_000)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    data=hnp.arrays(np.uint8, (4, SAMPLE_DTYPE.itemsize)),
+    shift=st.integers(0, 31),
+    action=st.floats(-2, 2, width=32),
+    interval_us=st.floats(1.0, 1e6),
+)
+def test_equal_to_the_docstring(data, shift, action, interval_us):
+    """Within the rounding to whole bytes; the window is at most 2^30, so a double's error is far below that."""
+    samples, out = data.reshape(-1).view(SAMPLE_DTYPE).copy(), make_actions(4)
+    for name in ("mss_bytes", "cwnd_bytes", "ssthresh_bytes", "inflight_bytes", "srtt_us", "last_rtt_us"):
+        samples[name] >>= np.uint32(shift)
+    samples["subflow_id"], samples["mss_bytes"] = 9, np.maximum(samples["mss_bytes"] % 65536, 1)
+    samples["srtt_us"] = np.maximum(samples["srtt_us"], 1)
+    map_actions(np.full(4, action, np.float32), samples, interval_us, out)
+    for sample, record in zip(samples, out, strict=True):
+        cwnd, pacing, lease = map_reference(action, sample, interval_us)
+        assert record["cwnd_bytes"] == pytest.approx(cwnd, abs=0.5 + 1e-6)
+        # The window is rounded, the rate cut off.
+        assert record["pacing_rate_bytes_per_s"] == pytest.approx(pacing, abs=pacing * (0.5 / cwnd + 1e-9) + 1)
+        assert (record["lease_us"], record["seq"], record["subflow_id"]) == (lease, sample["seq"], 9)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-import ccdrl.envs  # noqa: F401  registers the environment
+import ccdrl.envs.multipath  # noqa: F401  registers the environment
 from ccdrl.bindings.errors import InputError
 from ccdrl.envs.multipath import MultipathEnv
 from ccdrl.envs.observation import OBSERVATION_NAMES, OBSERVATION_SIZE

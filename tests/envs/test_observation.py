@@ -8,9 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from ccdrl.bindings.decision.library import COLUMN_IDS
 from ccdrl.bindings.library import SAMPLE_DTYPE, Absent, Event, Flag, State, make_samples
 from ccdrl.envs.observation import OBSERVATION_NAMES, OBSERVATION_SIZE, OBSERVATION_VERSION, Observer, select_window
-from ccdrl.envs.observation_layout import COLUMNS, HISTORY_COLUMNS, HISTORY_LENGTH, SYMBOLS, format_table
+from ccdrl.envs.observation_layout import (
+    COLUMNS,
+    HISTORY_COLUMNS,
+    HISTORY_LENGTH,
+    SIBLING_COLUMNS,
+    SUBFLOW_COLUMNS,
+    SYMBOLS,
+    format_table,
+)
 
 AT = {name: i for i, name in enumerate(OBSERVATION_NAMES)}
 MSS = 1000
@@ -52,6 +61,10 @@ def test_layout_is_one_table():
     assert OBSERVATION_NAMES[-HISTORY_LENGTH * len(HISTORY_COLUMNS) :][0] == f"{HISTORY_COLUMNS[0]}_1"
     assert re.fullmatch(r"1-[0-9a-f]{8}", OBSERVATION_VERSION)
     assert format_table().count("\n") == 2 + len(COLUMNS) - HISTORY_LENGTH * len(HISTORY_COLUMNS)
+
+
+def test_every_column_is_computed_and_every_computed_one_is_used():
+    assert COLUMN_IDS.keys() == {column.name for column in (*SUBFLOW_COLUMNS, *SIBLING_COLUMNS)}
 
 
 def test_manual_holds_the_generated_table():
@@ -172,6 +185,15 @@ def test_datapath_without_counters_is_taken_to_circulate_its_window():
     assert row[AT["utilization"]] == pytest.approx(1.0)
     assert row[AT["inflight_ratio"]] == pytest.approx(1.0)
     assert row[AT["loss_now"]] == 0.0
+
+
+def test_without_counters_the_rate_flows_and_an_event_loses_a_segment():
+    fields = {"absent": int(Absent.COUNTERS), "sent_bytes": 0, "delivered_bytes": 0}
+    first = make(**fields, delivery_rate_bytes_per_s=10 * MSS * 25)  # half of the window of 20 in each 40 ms
+    row = observe(first, after(first, timestamp_us=40_000, loss_events=1))[0]
+    assert row[AT["utilization"]] == pytest.approx(0.5)
+    assert row[AT["sent_acked"]] == 0.0
+    assert row[AT["loss_now"]] == pytest.approx(0.1**0.5)
 
 
 def test_previous_action_and_its_history():

@@ -34,6 +34,15 @@ def test_terms_add_up():
     assert result.total == pytest.approx(result.utility - result.delay - result.loss - result.harm)
 
 
+def test_preference_scales_the_weights_of_delay_and_harm():
+    arrays = [np.full(2, value) for value in (1.5, 0.3, 0.0, 0.0)]
+    preference = np.array([[0.0, 0.0], [1.0, -2.0]])
+    result = compute_reward(*arrays, np.array([True, True]), np.zeros(2), CONFIG, preference)
+    assert result.delay[1] == pytest.approx(2.0 * result.delay[0])
+    assert result.harm[1] == pytest.approx(0.25 * result.harm[0])
+    assert result.utility[1] == result.utility[0]
+
+
 def test_random_loss_is_nobodys_fault():
     assert reward(loss=0.02, random_loss=0.02).total[0] == 1.0
 

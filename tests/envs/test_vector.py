@@ -4,7 +4,7 @@ import pytest
 
 from ccdrl.envs.observation import OBSERVATION_NAMES
 from ccdrl.envs.randomization import RandomizationConfig
-from ccdrl.envs.reward import REWARD_TERMS
+from ccdrl.envs.reward import PREFERENCE_NAMES, REWARD_TERMS, RewardConfig
 from ccdrl.envs.scoring import PRIVILEGED_NAMES
 from ccdrl.envs.vector import VectorEnv
 
@@ -29,8 +29,9 @@ def rollout(env, steps, seed=0):
 
 def test_shapes_and_kinds():
     env = VectorEnv(6, seed=1, config=SHORT)
-    width = env.observation_size + env.privileged_size
-    assert (env.observation_size, env.privileged_size) == (len(OBSERVATION_NAMES), len(PRIVILEGED_NAMES))
+    width = env.observation_size + env.preference_size + env.privileged_size
+    sizes = (env.observation_size, env.preference_size, env.privileged_size)
+    assert sizes == (len(OBSERVATION_NAMES), len(PREFERENCE_NAMES), len(PRIVILEGED_NAMES))
     assert env.n_rows == sum(SHORT.slot_rows[:6])
     assert env.reset().shape == (env.n_rows, width)
     obs, reward, terminated, truncated, final, info = env.step(np.zeros(env.n_rows, np.float32))
@@ -47,6 +48,19 @@ def test_shapes_and_kinds():
     assert all(values.shape == (env.n_rows,) for values in info.values())
     total = info["reward_utility"] - info["reward_delay"] - info["reward_loss"] - info["reward_harm"]
     assert reward == pytest.approx(total, abs=1e-6)
+    env.close()
+
+
+def test_each_network_has_a_preference_of_its_own_within_the_range():
+    env = VectorEnv(12, seed=1, config=SHORT, reward=RewardConfig(delay_preference=1.5))
+    columns = slice(env.observation_size, env.observation_size + env.preference_size)
+    seen = env.reset()[:, columns].copy()
+    starts = np.concatenate([[0], np.cumsum(SHORT.slot_rows[:12])])
+    for a, b in zip(starts[:-1], starts[1:], strict=True):
+        assert (seen[a:b] == seen[a]).all()  # agents of one network have one reward
+    assert len(np.unique(seen[:, 0])) == 12
+    assert np.abs(seen[:, 0]).max() <= 1.5
+    assert (seen[:, 1] == 0.0).all()
     env.close()
 
 

@@ -11,6 +11,9 @@
 #include <time.h>
 
 #define READ_TRIES 64
+#define SCAN_SLOTS 256
+#define PREFETCH_SLOTS 4
+#define CACHE_LINE_BYTES 64
 #define US_PER_S 1000000ULL
 
 uint64_t ccdrl_clock_us(void)
@@ -143,15 +146,46 @@ static uint32_t slot_read(struct ccdrl_reader *reader, uint32_t index, struct dr
 	return filled;
 }
 
+/* Collects the slots of [begin, end) that changed. Which ones did is random: a branch here would be guessed wrong. */
+static uint32_t changes_collect(const struct ccdrl_reader *reader, uint32_t begin, uint32_t end, uint32_t *changed)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = begin; i < end; i++) {
+		changed[n] = i;
+		n += __atomic_load_n(&reader->maps.changes[i], __ATOMIC_RELAXED) != reader->seen_changes[i];
+	}
+	return n;
+}
+
+/* States lie scattered over a megabyte, and another core wrote them: ask for one of the next while one is copied. */
+static void slot_prefetch(const struct ccdrl_reader *reader, uint32_t index)
+{
+	const char *state = (const char *)&reader->maps.states[index];
+
+	for (size_t at = 0; at < sizeof(*reader->maps.states); at += CACHE_LINE_BYTES)
+		__builtin_prefetch(state + at);
+	__builtin_prefetch(&reader->seen[index]);
+}
+
 uint32_t ccdrl_reader_read(struct ccdrl_reader *reader, struct drl_subflow_sample *samples, uint32_t capacity)
 {
-	uint32_t filled = 0, index = reader->cursor < reader->slots ? reader->cursor : 0;
+	uint32_t filled = 0, left = reader->slots, index = reader->cursor < reader->slots ? reader->cursor : 0;
 	uint64_t now_us = ccdrl_clock_us();
 
-	for (uint32_t i = 0; i < reader->slots && filled < capacity; i++) {
-		if (__atomic_load_n(&reader->maps.changes[index], __ATOMIC_RELAXED) != reader->seen_changes[index])
-			filled += slot_read(reader, index, &samples[filled], capacity - filled, now_us);
-		index = index + 1 < reader->slots ? index + 1 : 0;
+	while (left > 0 && filled < capacity) {
+		uint32_t span = reader->slots - index, changed[SCAN_SLOTS], n, i;
+
+		span = span < left ? span : left;
+		span = span < SCAN_SLOTS ? span : SCAN_SLOTS;
+		n = changes_collect(reader, index, index + span, changed);
+		for (i = 0; i < n && filled < capacity; i++) {
+			slot_prefetch(reader, changed[i + PREFETCH_SLOTS < n ? i + PREFETCH_SLOTS : i]);
+			filled += slot_read(reader, changed[i], &samples[filled], capacity - filled, now_us);
+		}
+		index = i < n ? changed[i] : index + span;
+		index = index < reader->slots ? index : 0;
+		left -= span;
 	}
 	reader->cursor = index;		/* the rest gets its turn first */
 	return filled;

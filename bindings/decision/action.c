@@ -1,0 +1,75 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Actions to windows, pacing rates and leases; map_actions in envs/action.py is the manual.
+ */
+#include <math.h>
+
+#include "sample.h"
+
+static struct drl_cwnd_action action_map(const struct ccdrl_action_rule *rule, double action,
+    const struct drl_subflow_sample *sample, double interval_us)
+{
+	int is_valid = isfinite(action) && sample->srtt_us > 0 && sample->mss_bytes > 0;
+	double wanted = is_valid ? at_most(at_least(action, -1.0), 1.0) : 0.0;
+	double now = sample_window(sample), mss = sample->mss_bytes, srtt = sample->srtt_us;
+	double period = at_least(at_most(sample_last_rtt(sample), srtt), 1.0);
+	double cwnd = now * exp2(wanted * at_most(interval_us / period, 1.0));
+	double ceiling = at_least(2.0 * sample_inflight(sample, now) + rule->growth_segments * mss, now);
+
+	cwnd = at_least(at_most(cwnd, ceiling), DRL_CWND_MIN_SEGMENTS * mss);
+	cwnd = rint(at_most(cwnd, rule->cwnd_max_bytes));
+	return (struct drl_cwnd_action){
+		.abi = DRL_ABI_VERSION,
+		.cwnd_bytes = (uint32_t)cwnd,
+		.subflow_id = is_valid ? sample->subflow_id : 0,
+		.seq = sample->seq,
+		.pacing_rate_bytes_per_s = (uint64_t)(rule->pacing_gain * cwnd * 1e6 / period),
+		.lease_us = (uint32_t)at_most(at_least(rule->lease_srtts * srtt, rule->lease_min_us), rule->lease_max_us),
+	};
+}
+
+void ccdrl_actions_map(const struct ccdrl_action_rule *rule, const float *actions, const void *samples,
+    const double *intervals_us, int is_common, size_t n, struct drl_cwnd_action *out)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct drl_subflow_sample sample = sample_get(samples, i);
+
+		out[i] = action_map(rule, actions[i], &sample, intervals_us[is_common ? 0 : i]);
+	}
+}
+
+struct ccdrl_limited ccdrl_actions_limit(const float *actions, size_t n, float *out)
+{
+	struct ccdrl_limited limited = { 0, 0 };
+
+	for (size_t i = 0; i < n; i++) {
+		float action = actions[i];
+
+		if (!isfinite(action)) {
+			limited.not_finite++;
+			out[i] = NAN;
+			continue;
+		}
+		out[i] = action < -1.0f ? -1.0f : action > 1.0f ? 1.0f : action;
+		limited.clipped += out[i] != action;
+	}
+	return limited;
+}
+
+size_t ccdrl_windows_limit(struct drl_cwnd_action *actions, size_t n, uint32_t cwnd_max_bytes)
+{
+	size_t bounded = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		double excess;
+
+		if (actions[i].cwnd_bytes <= cwnd_max_bytes)
+			continue;
+		excess = (double)actions[i].cwnd_bytes / cwnd_max_bytes;
+		actions[i].pacing_rate_bytes_per_s = (uint64_t)((double)actions[i].pacing_rate_bytes_per_s / excess);
+		actions[i].cwnd_bytes = cwnd_max_bytes;
+		bounded++;
+	}
+	return bounded;
+}

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Actions to windows, the bounds of both, and what samples say of them: one C call for all rows, checks included."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccdrl.bindings.checks import check_array, check_integer, check_number
+from ccdrl.bindings.decision.library import ffi, lib, pin_in, pin_out, pin_samples
+from ccdrl.bindings.errors import InputError
+from ccdrl.bindings.library import ACTION_DTYPE, ActionArray, SampleArray
+
+Floats = NDArray[np.float64]
+
+CWND_LIMIT_BYTES = 2**32 - 1
+
+
+def select_live(samples: SampleArray) -> NDArray[np.bool_]:
+    """Return which samples an agent can act on: open subflows with an RTT sample and a segment size."""
+    is_live = np.empty(len(samples), np.bool_)
+    lib.ccdrl_samples_select(pin_samples(samples), len(samples), pin_out(is_live))
+    return is_live
+
+
+def select_window(samples: SampleArray) -> Floats:
+    """Return the window in bytes that an action multiplies: cwnd, or ssthresh while the datapath reduces.
+
+    In RECOVERY and CWR the datapath moves cwnd towards ssthresh, packet by packet (PRR, RFC 6937); what cwnd is on the
+    way is nobody's decision.
+    """
+    windows = np.empty(len(samples))
+    lib.ccdrl_samples_window(pin_samples(samples), len(samples), pin_out(windows))
+    return windows
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRule:
+    """The constants by which actions become windows, pacing rates and leases (struct ccdrl_action_rule)."""
+
+    growth_segments: float
+    cwnd_max_bytes: float
+    pacing_gain: float
+    lease_srtts: float
+    lease_min_us: float
+    lease_max_us: float
+
+
+class ActionMapper:
+    """Actions of [-1, 1] to records of ACTION_DTYPE by one rule; envs/action.py says which."""
+
+    def __init__(self, rule: ActionRule) -> None:
+        fields = {
+            name: check_number(name, getattr(rule, name), 0.0, float(CWND_LIMIT_BYTES)) for name in rule.__slots__
+        }
+        self._rule = ffi.new("struct ccdrl_action_rule *", fields)
+
+    def map(
+        self, actions: NDArray[np.float32], samples: SampleArray, interval_us: Floats | float, out: ActionArray
+    ) -> None:
+        """Fill `out` with one record for each action and sample; `interval_us` for each of them, or one for all."""
+        n = len(samples)
+        source, records = pin_in("actions", actions, np.float32, n), pin_samples(samples)
+        intervals, is_common = np.asarray(interval_us, np.float64), np.ndim(interval_us) == 0
+        times = pin_in(
+            "interval_us", intervals.reshape(1) if is_common else intervals, np.float64, 1 if is_common else n
+        )
+        target = pin_out(check_array("out", out, ACTION_DTYPE))
+        if len(out) != n:
+            raise InputError(f"out: expected {n} records, got {len(out)}")
+        lib.ccdrl_actions_map(self._rule, source, records, times, is_common, n, target)
+
+
+def limit_actions(actions: NDArray[np.float32]) -> tuple[NDArray[np.float32], int, int]:
+    """Return the actions clipped to [-1, 1], NaN for what is not finite, and how many were not finite and clipped."""
+    out = np.empty(len(actions), np.float32)
+    limited = lib.ccdrl_actions_limit(pin_in("actions", actions, np.float32, len(out)), len(out), pin_out(out))
+    return out, limited.not_finite, limited.clipped
+
+
+def limit_windows(actions: ActionArray, cwnd_max_bytes: int) -> int:
+    """Lower windows above the maximum, and their pacing rates as much, in place; return how many."""
+    highest = check_integer("cwnd_max_bytes", cwnd_max_bytes, 1, CWND_LIMIT_BYTES)
+    target = pin_out(check_array("actions", actions, ACTION_DTYPE))
+    return int(lib.ccdrl_windows_limit(target, len(actions), highest))

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The one owner of this extension's `ffi`: pointers into checked arrays, and the columns that C computes."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ccdrl.bindings.errors import InputError
+from ccdrl.bindings.library import ACTION_DTYPE, SAMPLE_DTYPE, SampleArray
+
+try:
+    from ccdrl.bindings.decision._decision import ffi as ffi
+    from ccdrl.bindings.decision._decision import lib as lib
+except ImportError as error:  # a checkout whose C core was never compiled
+    raise ImportError("the observer is not built; run `make setup`") from error
+
+_PREFIX = "ccdrl_column_"
+COLUMN_IDS = {
+    name.removeprefix(_PREFIX): value
+    for value, name in ffi.typeof("enum ccdrl_column").elements.items()
+    if name.startswith(_PREFIX)
+}
+"""The columns that columns.h computes, and their numbers."""
+
+# Parsed once: these calls are made for a handful of rows too.
+_BYTES = ffi.typeof("char[]")
+_CTYPES = {
+    np.dtype(np.float32): ffi.typeof("float[]"),
+    np.dtype(np.float64): ffi.typeof("double[]"),
+    np.dtype(np.int32): ffi.typeof("int32_t[]"),
+    np.dtype(np.int64): ffi.typeof("int64_t[]"),
+    np.dtype(np.uint8): ffi.typeof("uint8_t[]"),
+    np.dtype(np.bool_): ffi.typeof("uint8_t[]"),
+    SAMPLE_DTYPE: ffi.typeof("struct drl_subflow_sample[]"),
+    ACTION_DTYPE: ffi.typeof("struct drl_cwnd_action[]"),
+}
+
+
+def pin_in(name: str, values: NDArray[Any], dtype: DTypeLike, count: int) -> Any:
+    """Return a C pointer to `count` values that C reads; it owns a copy where the array is not what C can read.
+
+    Raises InputError unless there are so many of them, in one dimension.
+    """
+    if values.shape != (count,):
+        raise InputError(f"{name}: expected {count} values in one dimension, got shape {values.shape}")
+    array = np.ascontiguousarray(values, dtype)
+    return ffi.from_buffer(_CTYPES[array.dtype], array)
+
+
+def pin_samples(samples: SampleArray) -> Any:
+    """Return a C pointer to records that C reads; it owns a copy where they do not lie one after the other."""
+    if samples.ndim != 1 or samples.dtype != SAMPLE_DTYPE:
+        raise InputError("samples: expected a numpy array of one dimension with the dtype of bindings.library")
+    return ffi.from_buffer(_BYTES, np.ascontiguousarray(samples))
+
+
+def pin_out(array: NDArray[Any]) -> Any:
+    """Return a C pointer to a contiguous array that C fills."""
+    return ffi.from_buffer(_CTYPES[array.dtype], array, require_writable=True)

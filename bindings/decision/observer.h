@@ -1,0 +1,98 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Samples to observations. Functions that return int return 0, or -1 where a row is not below the observer's capacity, and
+ * then have changed nothing.
+ */
+#ifndef CCDRL_OBSERVER_H
+#define CCDRL_OBSERVER_H
+
+#ifndef CCDRL_CFFI
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ccdrl.h"
+#endif
+
+/* ccdrl_column_srtt_ratio, ... in the order of columns.h */
+enum ccdrl_column {
+#define COLUMN(name, value) ccdrl_column_##name,
+#include "columns.h"
+	CCDRL_COLUMN_COUNT
+};
+
+/* What an observer remembers of a row. Amounts in bytes, rates in bytes a second, times in microseconds. */
+struct ccdrl_row {
+	uint64_t timestamp_us;
+	uint64_t sent_bytes;
+	uint64_t delivered_bytes;
+	uint64_t lost_bytes;
+	uint32_t loss_events;
+	uint32_t rto_events;
+	uint32_t ecn_marks;
+	uint32_t connection;
+	uint32_t is_started;		/* a sample has been seen */
+	uint32_t is_startup;		/* never a loss, never a queue */
+	double last_rtt;
+	double rate;			/* delivered, smoothed over one srtt */
+	double since_loss;		/* srtt since the last loss event */
+	double run_segments;		/* acknowledged since the last loss event */
+	double event_segments;		/* between loss events, on average; 0: fewer than one event */
+	double previous_action;
+#define TRACE(name, kind, span, value) double name;
+#include "columns.h"
+};
+
+/* What one interval brought to a row. */
+struct ccdrl_step {
+	double srtt, last_rtt, base;	/* base: lowest RTT known */
+	double mss, cwnd, inflight;	/* cwnd: what an action multiplies */
+	double interval, periods;	/* since the previous sample; periods: in srtt */
+	double sent, acked, lost, marks;
+	double sample_rate;		/* the datapath's newest rate sample, 0: none */
+	double rate, top;		/* top: recent maximum of rate, at least 1 */
+	double rtt_rise;		/* of the newest RTT over the previous one */
+	double queue;			/* log2(srtt / base) */
+	double log_cwnd, log_srtt;	/* log2 */
+	double loss_long;		/* square root of the loss ratio over about 32 srtt */
+	double decay_4, decay_8, decay_16, decay_32;
+	uint32_t is_first, has_loss;
+	uint32_t is_reducing, is_timeout, is_limited, is_cwnd_limited;
+	uint32_t group;
+};
+
+/* The live rows of one connection in one call: sums, and minima. Symmetric but for the order of the additions. */
+struct ccdrl_group {
+	uint64_t generation;		/* call that uses this place */
+	uint32_t connection;
+	uint32_t count;
+	double rate, top, queue, rate_queue, loss;
+	double srtt_min, base_min, queue_min, loss_long_min;
+};
+
+struct ccdrl_observer {
+	uint32_t capacity;		/* rows */
+	uint32_t n_places;		/* of `groups`: a power of two above `capacity` */
+	uint32_t n_columns;		/* without history */
+	uint32_t n_repeated;
+	uint32_t n_ages;		/* earlier intervals whose `repeated` columns follow the columns, newest first */
+	float limit;			/* columns are clipped to [-limit, limit] */
+	uint64_t generation;
+	const int32_t *columns;		/* enum ccdrl_column of each column of the layout */
+	const int32_t *repeated;	/* indices into `columns` */
+	struct ccdrl_row *rows;
+	float *history;			/* n_ages * n_repeated a row */
+	struct ccdrl_step *steps;	/* scratch, `capacity` of them */
+	struct ccdrl_group *groups;	/* scratch, `n_places` of them */
+};
+
+/* observer.c. `n` is at most the capacity, and no row comes twice in a call. */
+int ccdrl_observer_reset(struct ccdrl_observer *observer, const int64_t *rows, const int64_t *connections, size_t n);
+int ccdrl_observer_remember(struct ccdrl_observer *observer, const int64_t *rows, const float *actions, size_t n);
+/* Fills n_columns + n_ages * n_repeated floats a row. */
+int ccdrl_observer_update(struct ccdrl_observer *observer, const int64_t *rows, const void *samples, size_t n,
+    float *observations);
+int ccdrl_observer_read_rate(const struct ccdrl_observer *observer, const int64_t *rows, size_t n, double *rates);
+int ccdrl_observer_read_loss(const struct ccdrl_observer *observer, const int64_t *rows, size_t n, double *losses);
+
+#endif /* CCDRL_OBSERVER_H */

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The observation written a second time, from the layout's formulas: one row after the other, in plain Python.
+
+What bindings/decision computes in C is compared with this. Nothing here is fast or shares code with it.
+"""
+
+import math
+
+import numpy as np
+
+from ccdrl.bindings.library import Absent, Event, Flag, State
+from ccdrl.envs.observation_layout import (
+    HISTORY_COLUMNS,
+    HISTORY_LENGTH,
+    OBSERVATION_LIMIT,
+    OBSERVATION_NAMES,
+    OBSERVATION_SIZE,
+)
+
+UNSET = 2**32 - 1
+COUNTERS = ("sent_bytes", "delivered_bytes", "lost_bytes", "loss_events", "rto_events", "ecn_marks")
+
+
+def is_live(sample):
+    return sample["srtt_us"] > 0 and sample["mss_bytes"] > 0 and sample["subflow_id"] > 0 and (
+        sample["event"] != Event.CLOSED
+    )  # fmt: skip
+
+
+def get_window(sample):
+    is_reducing = sample["state"] in (State.RECOVERY, State.CWR)
+    is_known = sample["ssthresh_bytes"] not in (0, UNSET)
+    return sample["ssthresh_bytes"] if is_reducing and is_known else sample["cwnd_bytes"]
+
+
+def compute_share(part, whole):
+    """Return part / whole within [0, 1], 0 where there is nothing."""
+    return min(part / max(part, whole, 1e-9), 1.0)
+
+
+class Row:
+    """One subflow: `own` are the columns of its own samples, by name; the rest is what siblings ask for."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.before = None
+        self.previous_action = 0.0
+        self.since_loss = 0.0
+        self.is_startup = True
+        self.sums = {(name, span): 0.0 for name in ("lost", "sent") for span in (4, 32)}
+        self.envelopes = {}
+        self.means = {}
+        self.run = self.between = 0.0
+        self.history = []
+
+    def advance(self, sample):
+        before, is_first = self.before, self.before is None
+        self.before = sample
+        srtt, mss = sample["srtt_us"], sample["mss_bytes"]
+        newest = sample["last_rtt_us"] or srtt
+        base = min(sample["min_rtt_us"] or newest, newest, srtt)
+        cwnd = max(get_window(sample), 1)
+        step = {name: 0 if is_first else max(sample[name] - before[name], 0) for name in COUNTERS}
+        silence = srtt if is_first else sample["timestamp_us"] - before["timestamp_us"]
+        dt = min(max(silence, 1), 60_000_000)
+        periods = dt / srtt
+        if sample["absent"] & Absent.COUNTERS:
+            rate = float(sample["delivery_rate_bytes_per_s"])
+            flow = rate * dt * 1e-6 if rate > 0 else cwnd * periods
+            step["sent_bytes"] = step["delivered_bytes"] = flow
+            step["lost_bytes"] = min((step["loss_events"] + step["rto_events"]) * mss, flow)
+        sent, acked, lost = (float(step[f"{name}_bytes"]) for name in ("sent", "delivered", "lost"))
+        has_loss = lost > 0 or step["loss_events"] > 0 or step["rto_events"] > 0
+
+        def decay(span):
+            return math.exp(-periods / span)
+
+        rate_sample = float(sample["delivery_rate_bytes_per_s"])
+        if is_first:
+            rate = top = rate_sample if rate_sample > 0 else cwnd / (srtt * 1e-6)
+        else:
+            rate = self.rate - math.expm1(-periods) * (acked / (dt * 1e-6) - self.rate)
+            top = max(rate, rate + (self.top - rate) * decay(16))
+        top = max(top, 1.0)
+        for span in (4, 32):
+            self.sums["lost", span] = self.sums["lost", span] * decay(span) + lost
+            self.sums["sent", span] = self.sums["sent", span] * decay(span) + sent
+        queue = math.log2(srtt / base)
+        for span in (8, 32):
+            for name, pick in (("min", min), ("max", max)):
+                old = self.envelopes.get((name, span), queue)
+                self.envelopes[name, span] = pick(queue, queue + (old - queue) * decay(span))
+        self.run += acked / mss
+        if (has_loss or step["ecn_marks"] > 0) and self.since_loss + periods >= 1.0:
+            self.between = self.between + 0.25 * (self.run - self.between) if self.between > 0 else self.run
+            self.run = 0.0
+
+        def follow(name, value, span):
+            self.means[name] = value + (self.means.get(name, value) - value) * decay(span)
+            return value - self.means[name]
+
+        trends = {
+            f"{name}_trend_{span}": follow((name, span), math.log2(value), span)
+            for name, value in (("cwnd", cwnd), ("srtt", srtt))
+            for span in (8, 32)
+        }
+        follow("deviation", abs(newest - srtt) / base, 8)
+        c, q = trends["cwnd_trend_8"], trends["srtt_trend_8"]
+        follow("covariance", c * q, 32)
+        follow("variance", c * c, 32)
+        self.is_startup = self.is_startup and not has_loss and queue <= 0.32
+        self.since_loss = 0.0 if has_loss else self.since_loss + periods
+        gradient = 0.0 if is_first else (newest - (before["last_rtt_us"] or before["srtt_us"])) / dt
+        inflight = cwnd if sample["absent"] & Absent.INFLIGHT else sample["inflight_bytes"]
+        losses = [compute_share(self.sums["lost", span], self.sums["sent", span]) for span in (4, 32)]
+        self.rate, self.top, self.queue, self.srtt, self.base = rate, top, queue, srtt, base
+        self.loss = math.sqrt(losses[1])
+        self.loss_short = losses[0]
+        self.own = {
+            "srtt_ratio": queue,
+            "rtt_ratio": math.log2(newest / base),
+            "rtt_gradient": gradient,
+            "loss_now": math.sqrt(compute_share(lost, sent)),
+            "loss_short": math.sqrt(losses[0]),
+            "loss_long": self.loss,
+            "utilization": acked / (cwnd * periods),
+            "rate_ratio": rate / top,
+            "rate_sample": math.log2(max(rate_sample, 1.0) / top) if rate_sample > 0 else 0.0,
+            "cwnd_bdp": math.log2(cwnd / (top * base * 1e-6)),
+            "inflight_ratio": inflight / cwnd,
+            "sent_acked": math.log2((sent + mss) / (acked + mss)),
+            **{f"queue_{name}_{span}": value for (name, span), value in self.envelopes.items()},
+            "queue_segments": math.log2(1 + (1 - base / srtt) * cwnd / mss) / 4,
+            "peak_segments": math.log2(1 + (1 - 2 ** -self.envelopes["max", 32]) * cwnd / mss) / 4,
+            "interval": math.log2(periods),
+            "is_recovery": sample["state"] in (State.RECOVERY, State.CWR),
+            "is_timeout": sample["state"] == State.LOSS,
+            "is_limited": sample["flags"] & (Flag.APP_LIMITED | Flag.RWND_LIMITED) != 0,
+            "is_cwnd_limited": sample["flags"] & Flag.CWND_LIMITED != 0,
+            "since_loss": math.log2(1.0 + self.since_loss),
+            "cwnd_mss": math.log2(cwnd / mss) / 8.0,
+            "previous_action": self.previous_action,
+            "is_startup": self.is_startup,
+            "tcp_window": math.log2(cwnd / (mss * math.sqrt(1.5 * max(self.run, self.between, 1.0)))),
+            "rtt_deviation": self.means["deviation"],
+            **trends,
+            "elasticity": self.means["covariance"] / (self.means["variance"] + 3e-4),
+            "ecn_ratio": math.sqrt(min(step["ecn_marks"] * mss / max(acked, mss), 1.0)),
+        }
+
+
+def pool(row, siblings):
+    """Return the columns over the live subflows of a row's connection, itself included."""
+    n, rates = len(siblings), sum(each.rate for each in siblings)
+    shares = [each.rate / rates if rates > 0 else 1 / n for each in siblings]
+    return {
+        "n_subflows": n / 8,
+        "rate_share": row.rate / rates if rates > 0 else 1 / n,
+        "srtt_above_best": math.log2(row.srtt / min(each.srtt for each in siblings)),
+        "base_above_best": math.log2(row.base / min(each.base for each in siblings)),
+        "queue_mean": sum(each.queue for each in siblings) / n,
+        "queue_best": min(each.queue for each in siblings),
+        "loss_mean": math.sqrt(sum(each.loss**2 for each in siblings) / n),
+        "loss_above_best": row.loss - min(each.loss for each in siblings),
+        "top_share": math.log2(row.top / sum(each.top for each in siblings)),
+        "queue_weighted": sum(share * each.queue for share, each in zip(shares, siblings, strict=True)),
+    }
+
+
+class ReferenceObserver:
+    """As `Observer`."""
+
+    def __init__(self, capacity):
+        self.rows = [Row(0) for _ in range(capacity)]
+
+    def reset(self, rows, connections):
+        for row, connection in zip(rows, connections, strict=True):
+            self.rows[row] = Row(int(connection))
+
+    def remember(self, rows, actions):
+        for row, action in zip(rows, actions, strict=True):
+            self.rows[row].previous_action = min(max(float(action), -1.0), 1.0) if math.isfinite(action) else 0.0
+
+    def get_rate(self, rows):
+        return np.array([self.rows[row].rate for row in rows])
+
+    def get_loss(self, rows):
+        return np.array([self.rows[row].loss_short for row in rows])
+
+    def update(self, rows, samples):
+        out = np.zeros((len(rows), OBSERVATION_SIZE), np.float32)
+        live = []
+        for i, place in enumerate(rows):
+            sample = {name: samples[name][i].tolist() for name in samples.dtype.names}
+            if is_live(sample):
+                self.rows[place].advance(sample)
+                live.append((i, self.rows[place]))
+        for i, row in live:
+            siblings = [each for _, each in live if each.connection == row.connection]
+            columns = row.own | pool(row, siblings)
+            columns = {name: min(max(value, -OBSERVATION_LIMIT), OBSERVATION_LIMIT) for name, value in columns.items()}
+            for age in range(1, HISTORY_LENGTH + 1):
+                past = row.history[-age] if age <= len(row.history) else dict.fromkeys(HISTORY_COLUMNS, 0.0)
+                columns |= {f"{name}_{age}": past[name] for name in HISTORY_COLUMNS}
+            row.history.append({name: columns[name] for name in HISTORY_COLUMNS})
+            assert columns.keys() == set(OBSERVATION_NAMES)
+            out[i] = [columns[name] for name in OBSERVATION_NAMES]
+        return out
