@@ -15,6 +15,9 @@ from ccdrl.bindings.errors import InputError
 
 PROGRAM = "serve.py"
 DATAPATHS = ("auto", "linux", "freebsd", "sim")
+ABIS = ("v1", "v2")
+MSS_DEFAULT_BYTES = 1448
+"""Payload of a full segment over Ethernet: 1500 bytes less IPv4, TCP and timestamps."""
 PIN_DIR = Path("/sys/fs/bpf/ccdrl")
 PRETRAINED = Path(__file__).resolve().parents[2] / "models" / "pretrained"
 DEFAULT_MODEL = PRETRAINED / "default"
@@ -41,6 +44,8 @@ class Options:
     record: Path | None = None
     record_max_mb: int = 1000
     pin_dir: Path = PIN_DIR
+    abi: str = "v2"
+    mss_bytes: int = MSS_DEFAULT_BYTES
     max_subflows: int = 1024
     cwnd_max_bytes: int = 1 << 30
     seed: int = 1
@@ -125,6 +130,10 @@ def make_parser() -> Parser:
     add("--max-subflows", type=whole(1, SUBFLOWS_MAX), default=1024, metavar="N", help="decide for at most so many")
     add("--cwnd-max-bytes", type=whole(4096, 1 << 30), default=1 << 30, metavar="N", help="no window above this")
     add("--pin-dir", type=Path, default=PIN_DIR, metavar="DIR", help=f"of the Linux maps (default: {PIN_DIR})")
+    add(
+        "--abi", choices=ABIS, help="of the FreeBSD kernel: v2 the module ccdrl, v1 the 13.1 MPTCP kernel (default: v2)"
+    )
+    add("--mss-bytes", type=whole(536, 65495), metavar="N", help="segment size of ABI v1's subflows (default: 1448)")
     add("--metrics", type=address, metavar="ADDR:PORT", help=f"serve Prometheus metrics at {ACCEPTED}")
     add("--metrics-connections", type=whole(0, 1000), default=20, metavar="N", help="connections shown one by one")
     add("--duration-s", type=number(86400.0 * 366), metavar="N", help="leave after so long (the scenario's time)")
@@ -147,6 +156,14 @@ def find_model(given: Path | None) -> Path:
     return given
 
 
+def check_freebsd(given: argparse.Namespace, datapath: str) -> None:
+    """Raise InputError for options of FreeBSD's ABIs that come without them."""
+    if given.abi is not None and datapath != "freebsd":
+        raise InputError(f"--abi: the datapath is {datapath}, accepted: only with --datapath freebsd")
+    if given.mss_bytes is not None and given.abi != "v1":
+        raise InputError("--mss-bytes: accepted: only with --abi v1, as all others tell the segment size")
+
+
 def parse_options(arguments: Sequence[str]) -> Options:
     """Return the options of a command line. Raises InputError."""
     given = make_parser().parse_args(arguments)
@@ -163,6 +180,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         ):
             if is_given:
                 raise InputError(f"{option}: the datapath is {datapath}, accepted: only with --datapath sim")
+    check_freebsd(given, datapath)
     if given.traces is not None and not given.traces.is_dir():
         raise InputError(f"--traces: {given.traces} is not a directory, accepted: the folder that holds the traces")
     return Options(
@@ -178,6 +196,8 @@ def parse_options(arguments: Sequence[str]) -> Options:
         record=given.record,
         record_max_mb=given.record_max_mb,
         pin_dir=given.pin_dir,
+        abi=given.abi or "v2",
+        mss_bytes=given.mss_bytes or MSS_DEFAULT_BYTES,
         max_subflows=given.max_subflows,
         cwnd_max_bytes=given.cwnd_max_bytes,
         seed=given.seed,

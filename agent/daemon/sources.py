@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Where subflows come from: the Linux kernel, or a scenario in the simulator, behind one small interface."""
+"""Where subflows come from: this machine's kernel, or a scenario in the simulator, behind one small interface."""
 
 import os
 import sys
@@ -67,7 +67,7 @@ class KernelSource:
         return None
 
     def close(self) -> None:
-        """Unmap the kernel's maps."""
+        """Let go of the kernel's maps or calls."""
         self.datapath.close()
 
 
@@ -118,6 +118,19 @@ def open_kernel(pin_dir: Path) -> KernelSource:
     return KernelSource(LinuxDatapath(str(pin_dir)))
 
 
+def open_freebsd(options: Options) -> KernelSource:
+    """Return the FreeBSD kernel's subflows. Raises InputError on another system, DatapathError for all else."""
+    if not sys.platform.startswith("freebsd"):
+        raise InputError(f"--datapath: freebsd on {os.uname().sysname}, accepted: on FreeBSD only")
+    try:
+        from ccdrl.bindings.freebsd import system  # noqa: PLC0415 (other datapaths work without it)
+    except ImportError as error:
+        raise DatapathError(f"datapath freebsd: this installation is without it ({error})") from None
+    if options.abi == "v1":
+        return KernelSource(system.open_v1(options.mss_bytes, options.cwnd_max_bytes))
+    return KernelSource(system.open_v2())
+
+
 def is_pinned(pin_dir: Path) -> bool:
     """Tell whether something is pinned there; a folder that may not be read counts as pinned, to be told so later."""
     try:
@@ -134,8 +147,8 @@ def open_source(options: Options) -> Source:
     Raises InputError for what cannot be asked for here, DatapathError for a datapath that is not there, and
     PermissionError for one that we may not use.
     """
-    if options.datapath == "freebsd":
-        raise InputError(f"--datapath: freebsd on {os.uname().sysname}, accepted: on FreeBSD only")
+    if options.datapath == "freebsd" or (options.datapath == "auto" and sys.platform.startswith("freebsd")):
+        return open_freebsd(options)
     if options.datapath == "sim":
         assert options.scenario is not None
         return SimulatorSource(options.scenario, options.traces, options.seed, options.speed)

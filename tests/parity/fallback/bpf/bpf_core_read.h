@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* See bpf_helpers.h. */
+#include "bpf_helpers.h"
