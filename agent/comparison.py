@@ -10,7 +10,7 @@ import importlib.util
 import itertools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from ccdrl.agent.evaluation import (
 from ccdrl.agent.progress import Meter
 from ccdrl.agent.table import print_table
 from ccdrl.agent.timeseries import Series, record
-from ccdrl.agent.workers import run_tasks
+from ccdrl.agent.workers import Outcome, run_tasks
 from ccdrl.bindings.errors import InputError
 from ccdrl.envs.network import build_network
 from ccdrl.envs.scenario import Scenario, load_scenario, shipped_scenarios
@@ -80,6 +80,11 @@ class Plan:
     def tested(self) -> dict[str, frozenset[str]]:
         """Ids of the flows under test, by scenario."""
         return {scenario.name: ids_under_test(scenario) for scenario in self.scenarios}
+
+    @property
+    def wanted(self) -> set[results.Key]:
+        """The keys of all runs asked for."""
+        return {spec.key for spec in self.specs}
 
     @property
     def missing(self) -> list[RunSpec]:
@@ -188,8 +193,8 @@ def read_other(options: Options) -> tuple[results.Run, ...]:
     return other
 
 
-def make_plan(options: Options) -> Plan:
-    """Check all options and files. Raises InputError."""
+def make_plan(options: Options, scenarios: tuple[Scenario, ...] | None = None) -> Plan:
+    """Check all options and files; `scenarios` stand in for those that the options name. Raises InputError."""
     if options.datapath not in (DATAPATH, live.DATAPATH):
         raise InputError(f"--datapath: {options.datapath!r}, accepted: {DATAPATH}, {live.DATAPATH}")
     if options.datapath == live.DATAPATH:
@@ -205,7 +210,7 @@ def make_plan(options: Options) -> Plan:
         raise InputError(f"--report: {options.report} is the file of --json too, accepted: another file")
     if options.report is not None and importlib.util.find_spec("matplotlib") is None:
         raise InputError("--report: matplotlib is not installed, accepted: pip install 'ccdrl[report]'")
-    scenarios = load_scenarios(options)
+    scenarios = load_scenarios(options) if scenarios is None else scenarios
     agents = find_agents(options.models)
     contenders = find_contenders(options.controllers, agents)
     default = agents[0].model if agents else None
@@ -221,7 +226,12 @@ def make_plan(options: Options) -> Plan:
 
 
 class Comparison:
-    """A plan on its way: collects runs and failures, and keeps the results file up to date."""
+    """A plan on its way: collects runs and failures, and keeps the results file up to date.
+
+    The suite's job replaces what is done for a run and what is made of them all.
+    """
+
+    evaluate: Callable[[RunSpec], object] = staticmethod(evaluate)
 
     def __init__(self, plan: Plan, options: Options) -> None:
         self.plan = plan
@@ -229,24 +239,36 @@ class Comparison:
         self.runs: list[results.Run] = list(plan.finished)
         self.failures: list[str] = []
 
+    @property
+    def pending(self) -> int:
+        """How many runs are still to do, or have failed."""
+        return len(self.plan.specs) - len({results.run_key(run) for run in self.runs} & self.plan.wanted)
+
+    def document(self) -> results.Document:
+        """Return the results so far."""
+        return results.make_document(self.runs, self.plan.tested, self.plan.carried)
+
     def save(self) -> None:
         """Write what is there to --json. Raises OSError."""
         if self.options.json is not None:
-            document = results.make_document(self.runs, self.plan.tested, self.plan.carried)
-            results.write_results(self.options.json, document)
+            results.write_results(self.options.json, self.document())
+
+    def collect(self, outcome: Outcome) -> None:
+        """Keep what a run has brought."""
+        self.runs.append(outcome.value)
 
     def execute(self) -> None:
         """Do the missing runs. On Ctrl-C the finished ones are saved and the interrupt goes on."""
         specs = self.plan.missing
         saved_s = time.monotonic()
         is_live = self.options.datapath == live.DATAPATH
-        title, function = ("measuring", live.load_evaluate()) if is_live else ("simulating", evaluate)
+        title, function = ("measuring", live.load_evaluate()) if is_live else ("simulating", self.evaluate)
         jobs = live.one_job(self.options.jobs, self.options.is_quiet) if is_live else self.options.jobs
         try:
             with Meter(title, len(specs), self.options.is_quiet) as meter:
                 for outcome in run_tasks(function, specs, jobs):
                     if outcome.error is None:
-                        self.runs.append(outcome.value)
+                        self.collect(outcome)
                     else:
                         scenario, cc, _, seed = specs[outcome.index].key
                         self.failures.append(f"{scenario}, {cc}, seed {seed}: {outcome.error}")
@@ -259,10 +281,13 @@ class Comparison:
 
     def digest(self) -> Digest:
         """Return the figures of the runs that were asked for."""
-        wanted = {spec.key for spec in self.plan.specs}
-        runs = [run for run in self.runs if results.run_key(run) in wanted]
+        runs = [run for run in self.runs if results.run_key(run) in self.plan.wanted]
         names = [scenario.name for scenario in self.plan.scenarios]
         return digest_runs(runs, names, [contender.label for contender in self.plan.contenders], self.plan.tested)
+
+    def print(self) -> None:
+        """Print the table."""
+        print_table(self.digest(), sys.stdout)
 
     def record_series(self) -> list[Series]:
         """Run the first seed once more for the report's time series, in the first scenarios only."""
@@ -303,11 +328,16 @@ class Comparison:
 
 def compare(options: Options) -> int:
     """Do the compare job and return the exit status. Raises InputError before any run for bad input."""
-    comparison = Comparison(make_plan(options), options)
+    return run_comparison(Comparison(make_plan(options), options))
+
+
+def run_comparison(comparison: Comparison) -> int:
+    """Execute a checked comparison, show and write what it found, and return the exit status."""
+    options = comparison.options
     try:
         comparison.execute()
         if not options.is_quiet:
-            print_table(comparison.digest(), sys.stdout)
+            comparison.print()
         if options.report is not None:
             comparison.write_report()
     except KeyboardInterrupt:
