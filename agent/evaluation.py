@@ -7,14 +7,14 @@ simulator runs in one call. Everything here happens inside one process; agent/wo
 
 import functools
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ccdrl.agent import results, statistics
 from ccdrl.agent.contenders import AGENT, Contender
-from ccdrl.agent.controller import Controller
+from ccdrl.agent.controller import Controller, Decision
 from ccdrl.agent.policy import Policy, load_policy
 from ccdrl.bindings.sim_datapath import SimDatapath
 from ccdrl.envs.network import Network, build_network
@@ -76,8 +76,8 @@ def cached_policy(path: Path) -> Policy:
 class Drive:
     """A network and, where flows are driven by an agent, the loop around it."""
 
-    def __init__(self, spec: RunSpec) -> None:
-        """Build the network. Raises InputError for unreadable traces or artifacts."""
+    def __init__(self, spec: RunSpec, tap: Callable[[Decision], None] | None = None) -> None:
+        """Build the network; `tap` sees every decision of the agent. Raises InputError for bad traces or artifacts."""
         self.network: Network = build_network(spec.scenario, spec.contender.controller, spec.seed, spec.traces)
         self.simulator = self.network.simulator
         self._next_decision_ns = DECISION_STEP_NS
@@ -85,7 +85,7 @@ class Drive:
         if rows := count_agent_subflows(spec.scenario, spec.contender):
             assert spec.agent is not None
             # Twice the rows: a subflow that joins again has a new id, and may come before its predecessor is forgotten.
-            self._controller = Controller(cached_policy(spec.agent), capacity=2 * rows)
+            self._controller = Controller(cached_policy(spec.agent), capacity=2 * rows, tap=tap)
             self._datapath = SimDatapath(self.simulator)
 
     def run(self, until_ns: int) -> None:
@@ -98,6 +98,17 @@ class Drive:
                     self._datapath.write_actions(actions)
                 self._next_decision_ns += DECISION_STEP_NS
         self.simulator.run(until_ns)
+
+    def count_safety(self) -> dict[str, int] | None:
+        """Return what guard and datapath counted since the start, None where no agent drives.
+
+        Samples and actions, those that the guard refused or bounded (see GuardCounters), subflows without a row, and
+        the datapath's own counts as `datapath_<result>`.
+        """
+        if self._controller is None:
+            return None
+        counted = self._controller.guard.snapshot() | {"subflows_refused": self._controller.refused}
+        return counted | {f"datapath_{name}": value for name, value in asdict(self._datapath.counters()).items()}
 
 
 def plain(value: float) -> float | int:
@@ -187,4 +198,6 @@ def evaluate(spec: RunSpec) -> results.Run:
     simulator = drive.simulator
     figures = [measure_flow(drive, index, window_s) for index, _ in enumerate(expand_flows(scenario))]
     links = [simulator.link_stats(index) for index in range(len(scenario.links))]
-    return make_run(spec, wall_s, simulator.packets, figures, links)
+    run = make_run(spec, wall_s, simulator.packets, figures, links)
+    safety = drive.count_safety()
+    return run if safety is None else run | {"guard": safety}

@@ -167,3 +167,30 @@ def test_series_steps_stay_within_100_to_250_ms():
 
 def test_flow_ids_count_from_zero():
     assert [label for label, _ in expand_flows(two_paths())] == ["mp", "tcp/0", "tcp/1"]
+
+
+def test_a_run_of_an_agent_carries_what_guard_and_datapath_counted(agent):
+    spec = spec_of(two_paths(), "drl", agent=agent)
+    run = evaluate(spec)
+    assert results.fault_in(run, results.RUN_FIELDS, "run") is None
+    assert set(run) == {*results.RUN_FIELDS, "guard"}
+    guard = run["guard"]
+    assert all(isinstance(count, int) for count in guard.values())
+    assert guard["samples"] > 100 and guard["actions"] > 100
+    refused = ("samples_foreign", "samples_future", "samples_stale", "actions_not_finite", "windows_bounded")
+    assert {guard[name] for name in (*refused, "actions_clipped", "subflows_refused", "datapath_malformed")} == {0}
+    # Every action reached the datapath, which gave each one result.
+    results_of = ("applied", "clamped", "stale", "unknown", "malformed")
+    assert sum(guard[f"datapath_{name}"] for name in results_of) == guard["actions"]
+    assert without_wall(evaluate(spec)) == without_wall(run)
+
+
+def test_decisions_can_be_tapped_without_a_trace(agent):
+    seen = []
+    spec = spec_of(two_paths(), "drl", agent=agent)
+    tapped, plain = Drive(spec, tap=lambda decision: seen.append(len(decision.actions))), Drive(spec)
+    for drive in (tapped, plain):
+        drive.run(3_000_000_000)
+    assert sum(seen) == tapped.count_safety()["actions"] > 0
+    assert tapped.count_safety() == plain.count_safety()
+    assert Drive(spec_of(two_paths())).count_safety() is None

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What follows for the kernel from a bound on the mean action: window, pacing and lease, through mapping and guard.
+
+Pure arithmetic over the constants of envs/action.py; tests/agent/verification/test_guarantees.py holds it against
+`map_actions` and the guard themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ccdrl.bindings.library import CWND_MIN_SEGMENTS
+from ccdrl.envs.action import CWND_MAX_BYTES, GROWTH_SEGMENTS, LEASE_MAX_US, LEASE_MIN_US, LEASE_SRTTS, PACING_GAIN
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """One row of the table: `low` to `high` in `unit`, for every observation and sample."""
+
+    quantity: str
+    low: float
+    high: float
+    unit: str
+    reason: str
+
+
+def list_guarantees(
+    bound_low: float, bound_high: float, clip: tuple[float, float], cwnd_max_bytes: int = int(CWND_MAX_BYTES)
+) -> list[Guarantee]:
+    """Return what is proven, from bounds of the mean action before its clip to `clip`."""
+    low, high = (min(max(bound, clip[0]), clip[1]) for bound in (bound_low, bound_high))
+    # The guard's clip, for artifacts that allow more; map_actions would clip too.
+    low, high = max(low, -1.0), min(high, 1.0)
+    top = min(CWND_MAX_BYTES, float(cwnd_max_bytes))
+    floor = f"{CWND_MIN_SEGMENTS} MSS"
+    return [
+        Guarantee("mean action of the network", bound_low, bound_high, "", "bounds of the network, whole box"),
+        Guarantee("action", low, high, "", "clip of the policy and of the guard; not finite: no action"),
+        Guarantee(
+            "window factor of one decision",
+            2.0**low if low < 0.0 else 1.0,
+            2.0**high if high > 0.0 else 1.0,
+            "x",
+            f"2^(a min(1, interval / RTT)); a window below {floor} is raised to it, one above the maximum lowered",
+        ),
+        Guarantee(
+            "window factor of k RTTs, log2",
+            min(low, 0.0),
+            max(high, 0.0),
+            "x (k + 1)",
+            "decisions are an interval apart; k RTTs hold intervals of k RTTs and one more decision",
+        ),
+        Guarantee("lowest window", float(CWND_MIN_SEGMENTS), float(CWND_MIN_SEGMENTS), "MSS", "mapping"),
+        Guarantee("highest window", top, top, "bytes", "mapping, guard (--cwnd-max-bytes)"),
+        Guarantee("growth beyond 2 inflight", 0.0, GROWTH_SEGMENTS, "MSS", "mapping; an idle window stays what it is"),
+        Guarantee("pacing rate", PACING_GAIN, PACING_GAIN, "window / RTT", "mapping; the guard lowers both"),
+        Guarantee(
+            "lease", LEASE_MIN_US / 1e6, LEASE_MAX_US / 1e6, "s", f"{LEASE_SRTTS:g} srtt, then the kernel's fallback"
+        ),
+    ]
