@@ -82,6 +82,9 @@ class Metrics:
 
     def count_results(self, results: NDArray[np.int32]) -> None:
         """Count what became of written actions."""
+        if not results.any():  # as nearly always
+            self.results[RESULTS[0]] += len(results)
+            return
         counts = np.bincount(np.clip(results, -1, len(RESULTS)) + 1, minlength=len(RESULTS) + 2).tolist()
         for name, count in zip(RESULTS, counts[1:], strict=False):
             self.results[name] += count

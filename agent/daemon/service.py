@@ -11,7 +11,6 @@ goes on from the present windows. A model is loaded beside the loop and swapped 
 
 import gc
 import itertools
-import queue
 import selectors
 import signal
 import socket
@@ -31,12 +30,13 @@ from ccdrl.agent.daemon.connections import Connection, ConnectionTable
 from ccdrl.agent.daemon.exposition import MetricsServer
 from ccdrl.agent.daemon.logs import Log, explain
 from ccdrl.agent.daemon.metrics import Metrics, Snapshot, render
-from ccdrl.agent.daemon.models import load_model
+from ccdrl.agent.daemon.models import ModelLoader, load_model
 from ccdrl.agent.daemon.notify import Notifier
 from ccdrl.agent.daemon.options import PROGRAM, Options
 from ccdrl.agent.daemon.recorder import MB, Recorder
 from ccdrl.agent.daemon.recording import Session
 from ccdrl.agent.daemon.sources import Source, open_source
+from ccdrl.agent.daemon.starvation import StarvationGuard
 from ccdrl.agent.daemon.status import format_status, write_status
 from ccdrl.agent.guard import Guard
 from ccdrl.agent.policy import Policy
@@ -77,8 +77,8 @@ class Daemon:
         self._table = ConnectionTable()
         self._start_us = self._now_us = source.begin()
         self._is_ending = False
-        self._loaded: queue.SimpleQueue[Policy | str] = queue.SimpleQueue()
-        self._loader: threading.Thread | None = None
+        self._starvation = StarvationGuard()
+        self._loader = ModelLoader(options.model, self._wake)
         self._is_reload_wanted = False
         self._status_s = self._summary_s = time.monotonic()
         self._summarised = 0
@@ -132,7 +132,7 @@ class Daemon:
             decisions=self.controller.decisions,
             n_subflows=self.controller.n_subflows,
             n_refused=self.controller.refused,
-            guard=self.controller.guard.snapshot(),
+            guard=self.controller.guard.snapshot() | {"actions_starving": self._starvation.withheld},
             datapath_counters=self._datapath.counters(),
             connections=self.connections,
             recorded_bytes=None if self.recorder is None else self.recorder.written_bytes,
@@ -164,8 +164,7 @@ class Daemon:
 
     def close(self) -> None:
         """Close recording, metrics and sockets; the source belongs to the caller."""
-        if self._loader is not None:
-            self._loader.join()
+        self._loader.join()
         if self.recorder is not None:
             self.recorder.close()
         if self.server is not None:
@@ -187,31 +186,19 @@ class Daemon:
     def _begin_loading(self) -> None:
         self._is_reload_wanted = False
         self.notifier.reloading()
-        self._loader = threading.Thread(target=self._load, name="model", daemon=True)
-        self._loader.start()
-
-    def _load(self) -> None:
-        """Runs in a thread of its own: reading a model may take longer than a turn."""
-        try:
-            self._loaded.put(load_model(self.options.model))
-        except Exception as error:  # whatever is wrong with a model, the one in service stays
-            self._loaded.put(str(error) or type(error).__name__)
-        self._wake()
+        self._loader.begin()
 
     def _swap(self) -> None:
         """Take the model that was loaded, or keep the old one."""
-        try:
-            loaded = self._loaded.get_nowait()
-        except queue.Empty:
+        loaded = self._loader.take()
+        if loaded is None:
             return
-        assert self._loader is not None
-        self._loader.join()
-        self._loader = None
         if isinstance(loaded, str):
             self.metrics.reload_failures += 1
             self.log.error("reload_failed", reason=loaded, kept=self._policy.artifact.checksum[:CHECKSUM_SHOWN])
         else:
             self._policy = self.controller.policy = loaded
+            self._starvation.reset()
             self.metrics.reloads += 1
             checksum = loaded.artifact.checksum
             self.log.info("reloaded", model=str(self.options.model), policy=checksum[:CHECKSUM_SHOWN])
@@ -284,7 +271,7 @@ class Daemon:
         left_s = min((due_ns - time.monotonic_ns()) * 1e-9 - 2 * EPOLL_STEP_S, WAIT_MAX_S)
         for key, _ in self._selector.select(max(left_s, 0.0)):
             key.data()
-        if self._loader is not None:
+        if self._loader.is_busy:
             self._swap()
         elif self._is_reload_wanted:
             self._begin_loading()
@@ -294,6 +281,9 @@ class Daemon:
 
     def _note(self, decision: Decision) -> None:
         self._decision = decision
+        # A run in the simulator decides what compare.py decides.
+        if self.source.is_live and (starved := self._starvation.review(decision)):
+            self.log.limit_error("starved", subflows=starved, reason="lowest window on idle links", left_to="fallback")
 
     def _turn(self) -> None:
         """Read, decide, write."""

@@ -15,21 +15,25 @@ def read_status(pin_dir: Path = Path(PIN_DIR)) -> dict[str, Any]:
     """Return controllers, slots and counters; raises DatapathError when nothing is loaded.
 
     `kernel` is what the controller counted since it was loaded (struct ccdrl_linux_counters), `agents` the results that
-    agents were given (struct drl_counters). `controllers` is None where the ops folder may not be read.
+    agents were given (struct drl_counters). `controllers` is None where the ops folder may not be read. With the
+    couplings alone there is nothing for agents: only the first three keys.
     """
-    maps = open_maps(pin_dir)
-    info = maps.info[0]
-    used, in_lease = count_slots(maps)
-    counters = info["counters"]
     try:
         controllers = sorted(path.name for path in (pin_dir / OPS).iterdir())
     except PermissionError:
         controllers = None
+    except FileNotFoundError:
+        controllers = []
+    head = {"schema": STATUS_SCHEMA, "pin_dir": str(pin_dir), "controllers": controllers}
+    if controllers and not (pin_dir / "info").exists():
+        return head
+    maps = open_maps(pin_dir)
+    info = maps.info[0]
+    used, in_lease = count_slots(maps)
+    counters = info["counters"]
     return {
-        "schema": STATUS_SCHEMA,
-        "pin_dir": str(pin_dir),
+        **head,
         "abi": int(info["abi"]),
-        "controllers": controllers,
         "loaded_s": (lib.ccdrl_clock_us() - int(info["loaded_us"])) / 1e6,
         "cwnd_max_bytes": int(info["cwnd_max_bytes"]),
         "slots": {"total": maps.slots, "used": used, "free": maps.slots - used, "in_lease": in_lease},
@@ -51,16 +55,22 @@ def count_slots(maps: Maps) -> tuple[int, int]:
 
 def format_status(status: dict[str, Any]) -> str:
     """Return the status as a table for a terminal."""
-    slots = status["slots"]
     controllers = status["controllers"]
     rows = [
         ("pins", status["pin_dir"]),
         ("controllers", "not readable" if controllers is None else " ".join(controllers)),
-        ("loaded", f"{status['loaded_s']:.0f} s ago, ABI {status['abi']}"),
-        ("window", f"at most {status['cwnd_max_bytes']} bytes"),
-        ("slots", f"{slots['used']} used ({slots['in_lease']} in lease), {slots['free']} free of {slots['total']}"),
     ]
+    if "slots" not in status:
+        rows.append(("slots", "none: no controller here takes windows from agents"))
+    else:
+        slots = status["slots"]
+        use = f"{slots['used']} used ({slots['in_lease']} in lease), {slots['free']} free of {slots['total']}"
+        rows += [
+            ("loaded", f"{status['loaded_s']:.0f} s ago, ABI {status['abi']}"),
+            ("window", f"at most {status['cwnd_max_bytes']} bytes"),
+            ("slots", use),
+        ]
     for group in ("kernel", "agents"):
-        rows.extend((f"{group} {name}", str(value)) for name, value in (status[group] or {}).items())
+        rows.extend((f"{group} {name}", str(value)) for name, value in (status.get(group) or {}).items())
     width = max(len(name) for name, _ in rows) + 2
     return "\n".join(f"{name:{width}}{value}" for name, value in rows)

@@ -11,6 +11,9 @@
  *
  * Under a lease a loss does not move the window: the agent sees the loss and answers. The kernel holds the socket's
  * lock in every callback, so a subflow's own state needs none.
+ *
+ * No sndbuf_expand: the kernel's own two windows do. With a BPF program there, send buffers jumped to the maximum of
+ * tcp_wmem in every third connection (Linux 6.18), and MPTCP filled them with megabytes for a subflow that had stalled.
  */
 #include "ccdrl_bpf.h"
 #include "ccdrl_lease.h"
@@ -19,8 +22,6 @@
 #include "ccdrl_window.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-#define SNDBUF_WINDOWS 3	/* the send buffer holds this many windows: room to grow within a round trip */
 
 static __always_inline void subflow_identify(struct sock *sk, struct ccdrl_subflow *sf)
 {
@@ -72,6 +73,8 @@ void BPF_PROG(ccdrl_init, struct sock *sk)
 	if (sk->sk_pacing_status == SK_PACING_NONE)
 		sk->sk_pacing_status = SK_PACING_NEEDED;
 	subflow_identify(sk, sf);
+	/* A socket begins without a bound. MPTCP's scheduler would take that for a rate, and queue on this subflow for long. */
+	pacing_update(sk, sf);
 	connection_publish(sk, sf);
 	slot = state_slot_get(sf);
 	control = bpf_map_lookup_elem(&ccdrl_controls, &index);
@@ -236,12 +239,6 @@ void BPF_PROG(ccdrl_cwnd_event, struct sock *sk, enum tcp_ca_event event)
 		window_restart(sk, sf);
 }
 
-SEC("struct_ops/ccdrl_sndbuf_expand")
-__u32 BPF_PROG(ccdrl_sndbuf_expand, struct sock *sk)
-{
-	return SNDBUF_WINDOWS;
-}
-
 SEC(".struct_ops")
 struct tcp_congestion_ops ccdrl = {
 	.name = "ccdrl",
@@ -254,5 +251,4 @@ struct tcp_congestion_ops ccdrl = {
 	.undo_cwnd = (void *)ccdrl_undo_cwnd,
 	.set_state = (void *)ccdrl_set_state,
 	.cwnd_event = (void *)ccdrl_cwnd_event,
-	.sndbuf_expand = (void *)ccdrl_sndbuf_expand,
 };

@@ -9,38 +9,28 @@
 #include "ccdrl_bpf.h"
 #include "ccdrl_lease.h"
 #include "ccdrl_siblings.h"
+#include "prr.h"
 
 /* 34 Gbit/s. MPTCP's scheduler takes rates as 32 bits: with a rate of 2^32 it never chooses the subflow again. */
 #define PACING_MAX_BYTES_PER_S 0xffffffffULL
 #define RESTART_SEGMENTS 10	/* the initial window, RFC 6928 */
+#define RTT_UNKNOWN_US 1000	/* as BBR has it */
 
-/*
- * Proportional rate reduction towards ssthresh (RFC 6937, with the slow start reduction bound while the ACK advances
- * and marks nothing lost). prior_cwnd and prr_out are the kernel's own.
- */
+/* prior_cwnd and prr_out are the kernel's own; prr_delivered is ours, as programs may not write the kernel's. */
 static __always_inline __u32 prr_cwnd(const struct tcp_sock *tp, struct ccdrl_subflow *sf, const struct rate_sample *rs,
     int flag)
 {
-	__s64 inflight = inflight_packets(tp), ssthresh = tp->snd_ssthresh, room;
-	__u32 prior = max_u32(tp->prior_cwnd, 1), delivered = rs->acked_sacked;
+	struct prr_ack ack = {
+		.inflight = inflight_packets(tp), .ssthresh = tp->snd_ssthresh, .prior_cwnd = tp->prior_cwnd,
+		.prr_out = tp->prr_out, .delivered = rs->acked_sacked,
+		.is_progress = (flag & FLAG_SND_UNA_ADVANCED) && rs->losses == 0,
+	};
 
-	if ((__s32)delivered <= 0)
+	if ((__s32)ack.delivered <= 0)
 		return tp->snd_cwnd;
-	sf->prr_delivered += delivered;
-	if (inflight > ssthresh) {
-		room = (__s64)(((__u64)ssthresh * sf->prr_delivered + prior - 1) / prior) - tp->prr_out;
-	} else {
-		room = (__s64)sf->prr_delivered - tp->prr_out;
-		if (room < delivered)
-			room = delivered;
-		if ((flag & FLAG_SND_UNA_ADVANCED) && rs->losses == 0)
-			room++;
-		if (room > ssthresh - inflight)
-			room = ssthresh - inflight;
-	}
-	if (room < 1)
-		room = tp->prr_out == 0;	/* the fast retransmit itself */
-	return inflight + room;
+	sf->prr_delivered += ack.delivered;
+	ack.prr_delivered = sf->prr_delivered;
+	return prr_window(&ack);
 }
 
 /* tcp_is_cwnd_limited() */
@@ -101,7 +91,7 @@ static __always_inline void pacing_update(struct sock *sk, const struct ccdrl_su
 	__u64 srtt = tp->srtt_us >> 3, rate = sf->pacing_bytes_per_s, low, percent, high = sk->sk_max_pacing_rate;
 
 	if (srtt == 0)
-		return;
+		srtt = RTT_UNKNOWN_US;
 	low = mss_bytes(tp) * DRL_CWND_MIN_SEGMENTS * US_PER_S / srtt;
 	if (rate == 0) {
 		percent = tp->snd_cwnd < tp->snd_ssthresh / 2 ? net->ipv4.sysctl_tcp_pacing_ss_ratio

@@ -70,7 +70,7 @@ class Bed:
             run("ip", "netns", "add", name)
             settings = ["net.mptcp.enabled=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.tcp_no_metrics_save=1"]
             # A closed subflow whose peer is gone is the kernel's for minutes otherwise, and so is its entry.
-            settings += ["net.ipv4.tcp_orphan_retries=1", "net.ipv4.tcp_fin_timeout=1"]
+            settings += ["net.ipv4.tcp_orphan_retries=1", "net.ipv4.tcp_fin_timeout=1", "net.mptcp.close_timeout=1"]
             settings += ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"] if role == "router" else []
             run("ip", "netns", "exec", name, "sysctl", "-qw", *settings)
             self.ip(role, "link", "set", "lo", "up")
@@ -156,6 +156,7 @@ class Connection:
             self.sender = enter(socket.socket(family, socket.SOCK_STREAM, protocol))
         listener.listen()
         self.sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, cc.encode())
+        assert self.cc() == cc  # MPTCP takes any name, and drops an unknown one in silence
         self.sender.settimeout(10)
         self.sender.connect((address, listener.getsockname()[1]))
         self.receiver = enter(listener.accept()[0])

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fcntl import ioctl
 from pathlib import Path
@@ -111,13 +111,13 @@ def bpf_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def loaded(**options: Any) -> Iterator[Path]:
-    """Give the folder of pins of a freshly loaded controller; a kernel has one at a time, so wait for other tests."""
+def loaded(objects: Sequence[Path] = (OBJECT,), **options: Any) -> Iterator[Path]:
+    """Give the folder of pins of freshly loaded controllers; a kernel has each once, so wait for other tests."""
     with bpf_folder() as pin_dir:
         end = time.monotonic() + 60
         while True:
             try:
-                loader.load([OBJECT], pin_dir=pin_dir, **{"slots": SLOTS, "cwnd_max_bytes": CWND_MAX_BYTES, **options})
+                loader.load(objects, pin_dir=pin_dir, **{"slots": SLOTS, "cwnd_max_bytes": CWND_MAX_BYTES, **options})
                 break
             except DatapathError as error:
                 if "registered already" not in str(error) or time.monotonic() > end:
@@ -216,7 +216,7 @@ class Sink:
 
     def _listen(self, family: int, protocol: int) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM, protocol)
-        listener.setsockopt(socket.IPPROTO_TCP, TCP_CONGESTION, b"reno")
+        set_controller(listener, "reno")
         listener.bind(("", 0))
         listener.listen(4096)
         return listener
@@ -241,6 +241,12 @@ class Sink:
         self._acceptor.join(5)
 
 
+def set_controller(connection: socket.socket, cc: str) -> None:
+    """Set and look: an MPTCP socket without subflows accepts any name."""
+    connection.setsockopt(socket.IPPROTO_TCP, TCP_CONGESTION, cc.encode())
+    assert connection.getsockopt(socket.IPPROTO_TCP, TCP_CONGESTION, 16).rstrip(b"\0") == cc.encode()
+
+
 def connect(
     network: Network,
     address: str,
@@ -254,7 +260,7 @@ def connect(
 
     def make() -> socket.socket:
         connection = socket.socket(family, socket.SOCK_STREAM, protocol)
-        connection.setsockopt(socket.IPPROTO_TCP, TCP_CONGESTION, cc.encode())
+        set_controller(connection, cc)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         connection.settimeout(10)
         connection.connect((address, port))

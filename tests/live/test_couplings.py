@@ -16,6 +16,7 @@ from ccdrl.tests.live.coupling_bed import ROUTES, SERVER, SERVER_V6, Bed, measur
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("ccdrl_lia", "ccdrl_olia", "ccdrl_balia")
+REPEATED = [NAMES[0], *(pytest.param(name, marks=pytest.mark.long) for name in NAMES[1:])]
 SHARED_MBPS = 20
 WARMUP_S, MEASURE_S = 5.0, 15.0
 
@@ -118,7 +119,7 @@ def test_a_coupled_connection_takes_less_from_a_shared_link(cc: str, uncoupled_m
     assert multipath > 0.2 * SHARED_MBPS, "starved"
 
 
-@pytest.mark.parametrize("cc", NAMES)
+@pytest.mark.parametrize("cc", REPEATED)
 def test_two_disjoint_routes_are_both_used(couplings: Couplings, cc: str) -> None:
     with Bed(routes_mbps=(10, 10)) as bed:
         bed.add_subflows(ROUTES[1])
@@ -194,7 +195,7 @@ def test_address_families(couplings: Couplings, address: str, join: str | None, 
         assert goodput > 15
 
 
-@pytest.mark.parametrize("cc", NAMES)
+@pytest.mark.parametrize("cc", REPEATED)
 def test_plain_tcp_is_reno_and_is_not_listed(couplings: Couplings, cc: str) -> None:
     with Bed(shared_mbps=20) as bed:
         pair = [bed.connect(cc, is_mptcp=False), bed.connect("reno", is_mptcp=False)]

@@ -7,21 +7,16 @@ from pathlib import Path
 import pytest
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "bindings")]
-from support_datapath import LiveRig, Network, loaded, require_machine  # noqa: E402
+from support_datapath import LiveRig, loaded  # noqa: E402
 from test_datapath_conformance import TestDatapath as Conformance  # noqa: E402
 from test_datapath_conformance import rig  # noqa: E402, F401
 
 
 @pytest.fixture(scope="module")
-def kernel():
+def kernel(network):
     """Return a network and the pins of a loaded controller."""
-    require_machine()
-    network = Network()
-    try:
-        with loaded() as pin_dir:
-            yield network, pin_dir
-    finally:
-        network.close()
+    with loaded() as pin_dir:
+        yield network, pin_dir
 
 
 @pytest.fixture

@@ -12,11 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from support_datapath import (  # noqa: E402
     SERVERS,
     SERVERS_V6,
-    Network,
     Sink,
     connect,
     loaded,
-    require_machine,
     run,
     wait_until,
 )
@@ -24,14 +22,6 @@ from support_datapath import (  # noqa: E402
 from ccdrl.bindings.library import Event  # noqa: E402
 from ccdrl.bindings.linux.datapath import LinuxDatapath  # noqa: E402
 from ccdrl.bindings.linux.status import read_status  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def network():
-    require_machine()
-    network = Network()
-    yield network
-    network.close()
 
 
 def format_address(row, which):

@@ -15,12 +15,10 @@ from support_datapath import (  # noqa: E402
     CWND_MAX_BYTES,
     SERVERS,
     LiveRig,
-    Network,
     Sink,
     connect,
     loaded,
     make_random_bytes,
-    require_machine,
     wait_until,
 )
 
@@ -31,14 +29,6 @@ from ccdrl.bindings.linux.datapath import LinuxDatapath  # noqa: E402
 from ccdrl.bindings.linux.machine import list_controllers  # noqa: E402
 from ccdrl.bindings.linux.maps import open_maps  # noqa: E402
 from ccdrl.bindings.linux.status import read_status  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def network():
-    require_machine()
-    network = Network()
-    yield network
-    network.close()
 
 
 @pytest.fixture

@@ -70,6 +70,21 @@ def test_load_status_unload():
         expect_line(run_linux("status", "--pin-dir", str(other)), 1, "nothing is loaded")
 
 
+def test_status_of_the_couplings_alone():
+    couplings = OBJECT.with_name("ccdrl_couplings.bpf.o")
+    with loaded(objects=[couplings]) as pin_dir:
+        done = run_linux("status", "--json", "--pin-dir", str(pin_dir))
+        assert (done.returncode, done.stderr) == (0, "")
+        status = json.loads(done.stdout)
+        assert status["controllers"] == ["ccdrl_balia", "ccdrl_lia", "ccdrl_olia"]
+        assert "slots" not in status
+        table = run_linux("status", "--pin-dir", str(pin_dir))
+        assert (table.returncode, table.stderr) == (0, "")
+        assert "ccdrl_balia ccdrl_lia ccdrl_olia" in table.stdout
+        with pytest.raises(DatapathError, match="nothing is loaded"):
+            LinuxDatapath(pin_dir)
+
+
 def test_bad_usage_is_status_2(tmp_path):
     expect_line(run_linux(), 2, "load|unload|status")
     expect_line(run_linux("load", "--slots", "many"), 2, "--slots")

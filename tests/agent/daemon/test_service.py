@@ -165,7 +165,7 @@ def test_a_model_that_cannot_decide_is_not_taken(agent, monkeypatch):
 def wait_for_loader(daemon):
     """Called between two turns: lets the loading thread finish, so that the swap comes with the next one."""
     deadline_s = time.monotonic() + 20
-    while daemon._loader is not None and daemon._loaded.empty() and time.monotonic() < deadline_s:
+    while daemon._loader.is_busy and daemon._loader._loaded.empty() and time.monotonic() < deadline_s:
         time.sleep(0.005)
 
 

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: BSD-2-Clause
+from collections.abc import Iterator
+
+import pytest
+
+from ccdrl.tests.live.support_datapath import Network, require_machine
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: repeats for another controller or link what a shorter run shows too")
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[Network]:
+    """Client, router and server, laid out once for a file's tests."""
+    require_machine()
+    network = Network()
+    yield network
+    network.close()
