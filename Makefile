@@ -18,10 +18,11 @@ BENCH_ARGS ?=
 SANITIZE := -DCCDRL_DEBUG -g -O1 -std=c11 -Wall -Wextra -Werror -ffp-contract=off -fno-omit-frame-pointer \
 	-fsanitize=address,undefined -fno-sanitize-recover=all
 
-SANITIZE_TESTS := tests/bindings/test_simulator.py tests/bindings/test_datapath_conformance.py
+SANITIZE_TESTS := tests/bindings/test_simulator.py tests/bindings/test_datapath_conformance.py tests/bindings/decision \
+	tests/envs/test_observation.py tests/envs/test_observation_reference.py tests/envs/test_action.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test programs live lint sanitize bench wheel clean
+.PHONY: help setup demo test programs live soak kmod-check lint sanitize bench wheel clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,13 +50,19 @@ demo: setup  ## Train a small agent (about two minutes), compare it with the cla
 LIVE_TESTS := tests/live tests/bindings/testbed
 
 test: setup  ## Run the tests.
-	$(BIN)/python -m pytest $(LIVE_TESTS:%=--ignore=%) $(TEST_ARGS)
+	$(BIN)/python -m pytest $(LIVE_TESTS:%=--ignore=%) --ignore=tests/kmod/freebsd $(TEST_ARGS)
 
 programs:  ## Build the BPF controllers (clang, llvm, libbpf-dev, bpftool).
 	$(MAKE) -C kmod/linux
 
+soak: setup programs  ## Ten minutes of faults and churn on the real kernel; as root. CCDRL_SOAK_S=600 seconds.
+	CCDRL_SOAK_S=$${CCDRL_SOAK_S:-600} $(BIN)/python -m pytest -s tests/live/test_daemon_soak.py $(TEST_ARGS)
+
 live: setup programs  ## Run the live tests: real kernel, network namespaces; as root.
 	$(BIN)/python -m pytest $(LIVE_TESTS) $(TEST_ARGS)
+
+kmod-check: setup  ## Check the FreeBSD module: build it, run it in a model of the kernel, plant faults.
+	$(BIN)/python -m ccdrl.tests.kmod.freebsd.check
 
 lint: setup  ## Check style and types.
 	$(BIN)/ruff check .

@@ -59,8 +59,8 @@ Against the couplings, by more than 5 %, worst first:
 
 ## Limits
 
-Results are the simulator's; no kernel datapath has been measured yet. Capacities above 300 Mbit/s and RTTs above 800 ms
-are outside the training range.
+Results are the simulator's; docs/agreement.md holds them against a Linux kernel. Capacities above 300 Mbit/s and RTTs
+above 800 ms are outside the training range. docs/safety.md says what is proven of a policy, and what is not.
 """
 
 

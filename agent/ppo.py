@@ -108,6 +108,19 @@ def divide_rows(rows: int, wanted: int) -> int:
     return rows // count
 
 
+def name_network_arguments(config: TrainingConfig, actor_columns: int, privileged_size: int) -> dict[str, Any]:
+    """Return the keyword arguments of the `ActorCritic` that a configuration asks for."""
+    return {
+        "observation_size": actor_columns,
+        "privileged_size": privileged_size,
+        "actor_layers": config.actor_layers,
+        "critic_layers": config.critic_layers,
+        "log_std": config.log_std,
+        "log_std_min": config.log_std_min,
+        "limit": config.observation_limit,
+    }
+
+
 class RowPPO(PPO):
     """PPO with an array rollout; `sums` describes the last one."""
 
@@ -131,22 +144,16 @@ class RowPPO(PPO):
             max_grad_norm=config.gradient_norm_max,
             target_kl=config.target_kl or None,
             policy_kwargs={
-                "network_arguments": {
-                    "observation_size": env.rows.observation_size,
-                    "privileged_size": env.rows.privileged_size,
-                    "actor_layers": config.actor_layers,
-                    "critic_layers": config.critic_layers,
-                    "log_std": config.log_std,
-                    "log_std_min": config.log_std_min,
-                    "limit": config.observation_limit,
-                }
+                "network_arguments": name_network_arguments(
+                    config, env.rows.observation_size + env.rows.preference_size, env.rows.privileged_size
+                )
             },
             seed=config.seed,
             device="cpu",
         )
         # Stable-Baselines3's logger with no output: train() records into it, the trainer reads it.
         self.set_logger(configure(None, []))
-        columns = env.rows.observation_size + env.rows.privileged_size
+        columns = env.rows.observation_size + env.rows.preference_size + env.rows.privileged_size
         self.moments = RunningMoments(columns)
         self.scaler = RewardScaler(env.num_envs, config.gamma) if config.has_reward_scaling else None
         self.sums = RolloutSums()

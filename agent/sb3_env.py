@@ -29,14 +29,18 @@ class RowEnv(Protocol):
 
     @property
     def observation_size(self) -> int:
-        """Columns F that the actor sees."""
+        """Columns that the actor sees, in training and in service."""
+
+    @property
+    def preference_size(self) -> int:
+        """Columns after them that the actor sees in training and that are constants in service."""
 
     @property
     def privileged_size(self) -> int:
-        """Columns P after them that only the critic sees."""
+        """Columns P after these that only the critic sees."""
 
     def reset(self) -> Floats:
-        """Start every simulator; observations (R, F + P)."""
+        """Start every simulator; observations (R, F + P), F: all that the actor sees."""
 
     def step(self, actions: Floats) -> tuple[Floats, Floats, Flags, Flags, Floats, Mapping[str, Any]]:
         """Apply actions (R,) in [-1, 1]: observations, rewards, terminated, truncated, final observations, info."""
@@ -69,7 +73,7 @@ class RowVecEnv(VecEnv):
     def __init__(self, env: RowEnv) -> None:
         """Wrap `env`, which is owned and closed by the wrapper."""
         self.rows = env
-        columns = env.observation_size + env.privileged_size
+        columns = env.observation_size + env.preference_size + env.privileged_size
         observations = spaces.Box(-np.inf, np.inf, (columns,), np.float32)
         super().__init__(env.n_rows, observations, spaces.Box(-1.0, 1.0, (1,), np.float32))
         self._actions = np.zeros(env.n_rows, np.float32)

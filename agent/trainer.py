@@ -12,12 +12,10 @@ docs/training.md says what a resumed run repeats bit for bit.
 
 from __future__ import annotations
 
-import platform
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -25,20 +23,15 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from ccdrl import __version__
 from ccdrl.agent import checkpoint
 from ccdrl.agent.config import TrainingConfig
+from ccdrl.agent.export import find_provenance, make_artifact
 from ccdrl.agent.ppo import RowPPO, TrainingDivergedError
 from ccdrl.agent.sb3_env import RowEnv, RowVecEnv
 from ccdrl.agent.settings import build, to_toml
-from ccdrl.bindings import library
 from ccdrl.bindings.errors import InputError
-from ccdrl.envs.action import ACTION_VERSION
-from ccdrl.envs.observation import OBSERVATION_NAMES, OBSERVATION_VERSION
-from ccdrl.envs.observation_layout import HISTORY_LENGTH
 from ccdrl.models.artifact import Artifact, save_artifact
 
-LIBRARIES = ("numpy", "torch", "stable-baselines3", "gymnasium", "safetensors")
 MakeEnv = Callable[[int], RowEnv]
 """From a seed to a vector env."""
 
@@ -219,28 +212,14 @@ class Trainer:
         self.ppo.start_episodes()
 
     def artifact(self) -> Artifact:
-        """Return the present policy."""
-        normaliser = self.ppo.moments.freeze(self.config.observation_limit).head(self.ppo.network.observation_size)
-        return Artifact(
-            observation_names=tuple(OBSERVATION_NAMES),
-            observation_version=str(OBSERVATION_VERSION),
-            history=HISTORY_LENGTH,
-            action_version=ACTION_VERSION,
-            abi_version=library.ABI_VERSION,
-            layers=self.config.actor_layers,
-            weights=self.ppo.network.export_weights(),
-            normaliser=normaliser,
-            training={
-                "algorithm": "ppo",
-                "config": self.config.flat(),
-                "config_sha256": self.config.sha256(),
-                "seed": self.config.seed,
-                "steps": self.steps,
-                "wall_s": round(self.wall_s, 1),
-                "origin": self._origin,
-            },
-            provenance=find_provenance(),
-            results=self.results,
+        """Return the present policy, with the configuration's own weights of delay and harm."""
+        return make_artifact(
+            self.config,
+            self.ppo.network,
+            self.ppo.moments,
+            (0.0,) * self.env.rows.preference_size,
+            {"steps": self.steps, "wall_s": round(self.wall_s, 1), "origin": self._origin},
+            self.results,
         )
 
     def save(self, is_scheduled: bool) -> Path:
@@ -273,16 +252,6 @@ class Trainer:
         return is_best
 
 
-def find_provenance() -> dict[str, Any]:
-    """Return code version, Python version and library versions."""
-    return {
-        "code_version": __version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "libraries": {name: metadata.version(name) for name in LIBRARIES},
-    }
-
-
 def resume_config(folder: Path, total_steps: int | None) -> tuple[TrainingConfig, checkpoint.Checkpoint]:
     """Return configuration and state of the run to go on with; `total_steps` may extend it. Raises InputError."""
     saved = checkpoint.read(checkpoint.find_newest(folder))
@@ -295,4 +264,4 @@ def resume_config(folder: Path, total_steps: int | None) -> tuple[TrainingConfig
     return config, saved
 
 
-__all__ = ["Callback", "MakeEnv", "Trainer", "TrainingDivergedError", "find_provenance", "resume_config"]
+__all__ = ["Callback", "MakeEnv", "Trainer", "TrainingDivergedError", "resume_config"]

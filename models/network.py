@@ -99,13 +99,23 @@ class ActorCritic(nn.Module):
         """Return the entropy (1,) of the action distribution in nats; the same for every row."""
         return self.bounded_log_std() + 0.5 + HALF_LOG_TWO_PI
 
-    def export_weights(self) -> dict[str, NDArray[np.float32]]:
-        """Return what a policy artifact keeps: `actor.<i>.weight`, `actor.<i>.bias`, `log_std`; float32 copies."""
+    def export_weights(self, constants: Sequence[float] = ()) -> dict[str, NDArray[np.float32]]:
+        """Return what a policy artifact keeps: `actor.<i>.weight`, `actor.<i>.bias`, `log_std`; float32 copies.
+
+        The last columns that the actor sees take the given raw values for good: they become part of the first bias.
+        """
         weights: dict[str, NDArray[np.float32]] = {"log_std": to_array(self.bounded_log_std())}
         linear = [layer for layer in self.actor if isinstance(layer, nn.Linear)]
         for index, layer in enumerate(linear):
             weights[f"actor.{index}.weight"] = to_array(layer.weight)
             weights[f"actor.{index}.bias"] = to_array(layer.bias)
+        if constants:
+            kept = self.observation_size - len(constants)
+            fixed = slice(kept, self.observation_size)
+            rows = (torch.tensor(constants) - self.shift[fixed]) * self.scale[fixed]
+            first = linear[0]
+            bias = first.bias + first.weight[:, fixed] @ rows.clamp(-self.limit, self.limit)
+            weights["actor.0.weight"], weights["actor.0.bias"] = to_array(first.weight[:, :kept]), to_array(bias)
         return weights
 
 

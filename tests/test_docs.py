@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ccdrl import compare
-from ccdrl.agent import training
+from ccdrl.agent import export, training
 from ccdrl.agent.daemon import options
 from ccdrl.envs.scenario import shipped_names
 
@@ -81,6 +81,8 @@ def test_sh_block_is_understood(text):
     for program, *arguments in list_commands(text):
         if program == "make":
             assert set(arguments) <= set(targets)
+        elif program == "python" and arguments[:2] == ["-m", "ccdrl.agent.export"]:
+            export.make_parser().parse_args(arguments[2:])
         elif program == "python" and arguments[0] in PARSERS:
             given = PARSERS[arguments[0]]().parse_args(arguments[1:])
             assert set(getattr(given, "scenarios", ())) <= {"all", *shipped_names()}

@@ -18,6 +18,7 @@ class TargetEnv:
 
     def __init__(self, seed=1, rows=32, fault_after=None, privileged=1):
         self.n_rows, self.observation_size, self.privileged_size = rows, OBSERVATION_SIZE, privileged
+        self.preference_size = 0
         self.lengths = 5 + np.arange(rows) % 3
         self.is_terminating = np.arange(rows) % 3 == 0
         self.is_closed = False
