@@ -297,26 +297,28 @@ ccdrl_cb_destroy(struct cc_var *ccv)
  * later releases refuse all the same, and have barred new connections for good by then, so they are not even asked.
  * They want MOD_QUIESCE before MOD_UNLOAD, which -f comes to where we refused the first.
  */
-static int
-ccdrl_modevent(module_t mod, int type, void *algo)
+int
+ccdrl_unload_check(int type)
 {
 #ifdef CCDRL_HAS_CC_DATA_SZ
 	bool must_be_idle = type == MOD_QUIESCE || type == MOD_UNLOAD;
-	int error;
 #else
 	bool must_be_idle = type == MOD_QUIESCE;
 #endif
 
-	if (must_be_idle && ccdrl_subflows_attached() != 0)
-		return (EBUSY);
+	return (must_be_idle && ccdrl_subflows_attached() != 0 ? EBUSY : 0);
+}
+
+static int
+ccdrl_modevent(module_t mod, int type, void *algo)
+{
+	int error = ccdrl_unload_check(type);
+
 #ifdef CCDRL_HAS_CC_DATA_SZ
-	if (type == MOD_UNLOAD) {
+	if (error == 0 && type == MOD_UNLOAD)
 		error = cc_modevent(mod, MOD_QUIESCE, algo);
-		if (error != 0)
-			return (error);
-	}
 #endif
-	return (cc_modevent(mod, type, algo));
+	return (error != 0 ? error : cc_modevent(mod, type, algo));
 }
 
 static moduledata_t ccdrl_mod = {

@@ -148,8 +148,16 @@ static struct sysent drl_update_cwnd_sysent = {
 	.sy_auevent = AUE_NULL,
 };
 
+/* kldunload takes the calls before the controller: a refusal must come before they have lost their numbers. */
+static int
+call_modevent(module_t mod __unused, int type, void *arg __unused)
+{
+
+	return (ccdrl_unload_check(type));
+}
+
 static int drl_get_buffer_number = NO_SYSCALL;
 static int drl_update_cwnd_number = NO_SYSCALL;
 
-SYSCALL_MODULE(drl_get_buffer, &drl_get_buffer_number, &drl_get_buffer_sysent, NULL, NULL);
-SYSCALL_MODULE(drl_update_cwnd, &drl_update_cwnd_number, &drl_update_cwnd_sysent, NULL, NULL);
+SYSCALL_MODULE(drl_get_buffer, &drl_get_buffer_number, &drl_get_buffer_sysent, call_modevent, NULL);
+SYSCALL_MODULE(drl_update_cwnd, &drl_update_cwnd_number, &drl_update_cwnd_sysent, call_modevent, NULL);

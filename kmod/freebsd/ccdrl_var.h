@@ -120,6 +120,9 @@ extern struct cc_algo ccdrl_cc_algo;
 
 #define	CCDRL_COUNT(field)	atomic_add_64(&ccdrl_counts.field, 1)
 
+/* ccdrl_cc.c */
+int	ccdrl_unload_check(int type);
+
 /* ccdrl_window.c; the caller holds inpcb and stripe */
 uint32_t ccdrl_mss(const struct tcpcb *tp);
 void	ccdrl_window_bound(struct tcpcb *tp);
