@@ -1,9 +1,10 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Whose subflow a tcpcb is. FreeBSD has no MPTCP of its own: every connection is alone, and the fallback is Reno. A
- * kernel with MPTCP either is the 13.1 one that this file knows (make CCDRL_MPTCP=yes), or brings a function of the
- * same name, which the linker takes instead of this weak one.
+ * Whose subflow a tcpcb is. FreeBSD has no MPTCP of its own: every connection is alone, and the fallback is Reno. For a
+ * kernel with MPTCP this file knows the 13.1 one (make CCDRL_MPTCP=yes); for another, add a file with a function of the
+ * same name to SRCS, which ld(1) takes instead of this weak one. kldload(8) would not: to it, what a module defines is
+ * the module's own, weak or not.
  */
 #include "ccdrl_var.h"
 

@@ -129,11 +129,11 @@ ccdrl_action_take(struct vnet *vnet, const struct drl_cwnd_action *action)
 {
 	struct ccdrl_stripe *stripe = ccdrl_stripe_of(action->subflow_id);
 	enum drl_action_result result = DRL_RESULT_UNKNOWN;
-	uint64_t cwnd, low, now_us = ccdrl_now_us();
+	uint64_t cwnd, high = CCDRL_BOUND_GET(cwnd_max_bytes), low, now_us = ccdrl_now_us();
 	struct ccdrl_subflow *sf;
 
 	if (action->abi != DRL_ABI_VERSION || action->reserved != 0 || action->cwnd_bytes == 0 || action->lease_us == 0 ||
-	    action->lease_us > ccdrl_bounds.lease_max_us)
+	    action->lease_us > CCDRL_BOUND_GET(lease_max_us))
 		return (DRL_RESULT_MALFORMED);
 	mtx_lock(&stripe->lock);
 	sf = ccdrl_stripe_find(stripe, action->subflow_id);
@@ -143,7 +143,7 @@ ccdrl_action_take(struct vnet *vnet, const struct drl_cwnd_action *action)
 	if (action->seq < sf->rto_seq || action->seq < sf->action_seq || action->seq > sf->sample.seq)
 		goto out;
 	low = (uint64_t)DRL_CWND_MIN_SEGMENTS * sf->sample.mss_bytes;
-	cwnd = MIN(MAX(action->cwnd_bytes, low), MAX(ccdrl_bounds.cwnd_max_bytes, low));
+	cwnd = MIN(MAX(action->cwnd_bytes, low), MAX(high, low));
 	sf->action_seq = action->seq;
 	sf->pending_bytes = cwnd;
 	sf->pending_end_us = now_us + action->lease_us;

@@ -49,7 +49,7 @@ sys_drl_get_buffer(struct thread *td, void *args)
 	struct drl_get_buffer_args *uap = args;
 	struct drl_subflow_sample *to = (void *)uap->samples, *samples = NULL;
 	struct ccdrl_list closed = TAILQ_HEAD_INITIALIZER(closed);
-	uint32_t capacity, room, n = 0;
+	uint32_t capacity, pending, room, n = 0;
 	int error;
 
 	error = caller_check(td);
@@ -63,8 +63,9 @@ sys_drl_get_buffer(struct thread *td, void *args)
 	if (capacity > 0 && to == NULL)
 		return (EFAULT);
 
-	/* As large as what waits, not as what the caller names. */
-	room = MIN(capacity, ccdrl_records_pending());
+	/* As large as what waits, not as what the caller names. MIN() would count twice, and more may wait by then. */
+	pending = ccdrl_records_pending();
+	room = MIN(capacity, pending);
 	if (room > 0) {
 		samples = malloc(room * sizeof(*samples), M_CCDRL, M_WAITOK);
 		n = ccdrl_records_take(ccdrl_thread_vnet(td), samples, room, &closed);

@@ -18,7 +18,7 @@ struct ccdrl_counts ccdrl_counts;
 static int
 bound_handle(SYSCTL_HANDLER_ARGS)
 {
-	uint32_t value = *(uint32_t *)arg1;
+	uint32_t value = atomic_load_32((uint32_t *)arg1);
 	int error;
 
 	error = sysctl_handle_32(oidp, &value, 0, req);
@@ -26,7 +26,7 @@ bound_handle(SYSCTL_HANDLER_ARGS)
 		return (error);
 	if (value == 0 || value > (uintmax_t)arg2)
 		return (EINVAL);
-	*(uint32_t *)arg1 = value;
+	atomic_store_32((uint32_t *)arg1, value);
 	return (0);
 }
 

@@ -59,7 +59,7 @@ ccdrl_subflow_list(struct ccdrl_subflow *sf)
 {
 	uint64_t id = sf->sample.subflow_id;
 
-	if (atomic_fetchadd_int(&n_listed, 1) >= ccdrl_bounds.subflows_max) {
+	if (atomic_fetchadd_int(&n_listed, 1) >= CCDRL_BOUND_GET(subflows_max)) {
 		atomic_subtract_int(&n_listed, 1);
 		CCDRL_COUNT(unlisted);
 		return;
@@ -90,6 +90,7 @@ ccdrl_subflow_close(struct ccdrl_subflow *sf)
 {
 	struct ccdrl_stripe *stripe = ccdrl_stripe_of(sf->sample.subflow_id);
 	struct ccdrl_subflow *lost = NULL;
+	uint32_t closed_max = CCDRL_BOUND_GET(closed_max) / CCDRL_STRIPES;
 
 	atomic_subtract_int(&n_attached, 1);
 	if (!sf->is_listed) {
@@ -105,7 +106,7 @@ ccdrl_subflow_close(struct ccdrl_subflow *sf)
 	sf->sample.event = DRL_EVENT_CLOSED;
 	sf->lease_end_us = sf->pending_end_us = 0;
 	TAILQ_INSERT_TAIL(&stripe->closed, sf, link);
-	if (++stripe->n_closed > MAX(ccdrl_bounds.closed_max / CCDRL_STRIPES, 1)) {
+	if (++stripe->n_closed > MAX(closed_max, 1)) {
 		lost = TAILQ_FIRST(&stripe->closed);
 		TAILQ_REMOVE(&stripe->closed, lost, link);
 		stripe->n_closed--;

@@ -99,7 +99,7 @@ struct ccdrl_subflow {
 
 TAILQ_HEAD(ccdrl_list, ccdrl_subflow);
 
-/* What an administrator reads and sets (ccdrl_sysctl.c). */
+/* What an administrator reads and sets (ccdrl_sysctl.c), at any time: each use reads a bound once. */
 struct ccdrl_bounds {
 	uint32_t cwnd_max_bytes;
 	uint32_t lease_max_us;
@@ -118,6 +118,7 @@ extern struct ccdrl_bounds ccdrl_bounds;
 extern struct ccdrl_counts ccdrl_counts;
 extern struct cc_algo ccdrl_cc_algo;
 
+#define	CCDRL_BOUND_GET(field)	atomic_load_32(&ccdrl_bounds.field)
 #define	CCDRL_COUNT(field)	atomic_add_64(&ccdrl_counts.field, 1)
 
 /* ccdrl_cc.c */

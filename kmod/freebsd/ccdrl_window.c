@@ -31,8 +31,9 @@ ccdrl_mss(const struct tcpcb *tp)
 static uint32_t
 window_max(uint32_t mss)
 {
+	uint32_t high = CCDRL_BOUND_GET(cwnd_max_bytes);
 
-	return (MAX(ccdrl_bounds.cwnd_max_bytes, DRL_CWND_MIN_SEGMENTS * mss));
+	return (MAX(high, DRL_CWND_MIN_SEGMENTS * mss));
 }
 
 void

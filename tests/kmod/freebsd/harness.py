@@ -20,6 +20,8 @@
 user's memory set up; `errno` is FreeBSD's number (below 35 as Linux's), 0 for success. For tests of the calls
 themselves `syscall(name, *registers, privileged=True)` passes raw 64-bit registers.
 
+`interrupt(place, commands)` makes a race: at that place of the next event or call another CPU runs these commands.
+
 RTTs reach the module as TCP knows them: in ticks of 1 ms, at least one. `loss` leaves snd_cwnd at one segment, as PRR
 does; `dupack` grows it; `recovered` ACKs all that was out when the loss was found.
 
@@ -90,6 +92,8 @@ class Kernel:
             },
         )
         self._numbers: dict[str, int] = {}
+        self._interrupt: list[object] = []
+        self.places = 0
         for address, size in ((COUNT_AT, 4096), (SAMPLES_AT, SAMPLES_MAX * SAMPLE_DTYPE.itemsize)):
             self.map(address, size)
         self.map(ACTIONS_AT, 0x200000)
@@ -159,6 +163,33 @@ class Kernel:
         ]
         return lines[0] if lines else f"the kernel ended with status {status}: {text.strip()[-500:]}"
 
+    def interrupt(self, place: int, commands: Sequence[Sequence[object]]) -> None:
+        """Let another CPU run these commands at the nth place of the next event or call: between two instructions
+        of the module where it holds no lock of its own. `places` then says how many there were.
+        """
+        for words in commands:
+            self.command("later", *words)
+        self._interrupt = ["interrupt", place]
+
+    def _command_interrupted(self, *words: object) -> list[str]:
+        """A command, with the interrupt that was asked for unless it is one of the user's memory."""
+        if not self._interrupt or words[0] in ("map", "write"):
+            return self.command(*words)
+        prefix, self._interrupt = self._interrupt, []
+        places, *answer = self.command(*prefix, *words)
+        self.places = int(places)
+        return answer
+
+    def call_words(self, name: str, *registers: int) -> list[object]:
+        """The command of a privileged `syscall`, for an interrupt."""
+        return [
+            "call",
+            self._numbers[name],
+            1,
+            *(f"{register:x}" for register in registers),
+            *([0] * (8 - len(registers))),
+        ]
+
     # Module
 
     def load(self) -> None:
@@ -226,7 +257,7 @@ class Kernel:
         return int(subflow)
 
     def _event(self, *words: object) -> None:
-        errno = int(self.command(*words)[0])
+        errno = int(self._command_interrupted(*words)[0])
         if errno != 0:
             raise OSError(errno, " ".join(str(word) for word in words))
 
@@ -235,7 +266,7 @@ class Kernel:
         self._event("close", subflow)
 
     def switch(self, subflow: int, *, is_on: bool) -> None:
-        """setsockopt(TCP_CONGESTION) away from the module, and back to it with memory of the kernel."""
+        """setsockopt(TCP_CONGESTION): away from the module; to it, from another controller or from itself."""
         self._event("switch", subflow, int(is_on))
 
     def send(self, subflow: int, n_bytes: int, *, again: bool = False) -> None:
@@ -311,7 +342,7 @@ class Kernel:
     def syscall(self, name: str, *registers: int, privileged: bool = True) -> int:
         """Raw 64-bit registers into drl_get_buffer or drl_update_cwnd; its errno."""
         words = [f"{register % 2**64:x}" for register in [*registers, *([0xD0D0D0D0D0D0D0D0] * (8 - len(registers)))]]
-        return int(self.command("call", self._numbers[name], int(privileged), *words)[0])
+        return int(self._command_interrupted("call", self._numbers[name], int(privileged), *words)[0])
 
     def get_buffer(self, capacity: int, *, privileged: bool = True) -> tuple[int, np.ndarray]:
         """drl_get_buffer with room for `capacity` records: errno, what it filled in."""

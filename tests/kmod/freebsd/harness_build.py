@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 SOURCES = HERE / "harness"
 BUILD = ROOT / "build" / "freebsd" / "harness"
-HOST_SOURCES = ("host", "loader", "main", "hammer")
+HOST_SOURCES = ("host", "loader", "main", "interrupt", "hammer")
 HOST_FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fno-pie")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-sanitize=null,alignment")
 LIBC = ("memcmp", "memcpy", "memmove", "memset", "strcmp", "strlen", "strncmp", "bcmp", "bzero", "strnlen", "strchr")

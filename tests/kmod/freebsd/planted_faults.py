@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ccdrl.tests.kmod.freebsd import scenarios_calls as calls
 from ccdrl.tests.kmod.freebsd import scenarios_events as events
 from ccdrl.tests.kmod.freebsd import scenarios_limits as limits
+from ccdrl.tests.kmod.freebsd import scenarios_races as races
 from ccdrl.tests.kmod.freebsd.harness import KernelFault
 from ccdrl.tests.kmod.freebsd.scenarios_events import Start
 
@@ -81,8 +82,8 @@ CALLS = (
     ),
     Fault(
         "windows unbounded",
-        "MIN(MAX(action->cwnd_bytes, low), MAX(ccdrl_bounds.cwnd_max_bytes, low))",
-        "action->cwnd_bytes + (low & 0)",
+        "MIN(MAX(action->cwnd_bytes, low), MAX(high, low))",
+        "action->cwnd_bytes + (low & high & 0)",
         calls.results_per_action,
     ),
     Fault("stale answers taken", "action->seq < sf->rto_seq || ", "", events.time_out_ends_lease),
@@ -130,8 +131,8 @@ MEMORY = (
     ),
     Fault(
         "closed records kept without bound",
-        "> MAX(ccdrl_bounds.closed_max / CCDRL_STRIPES, 1)",
-        "> UINT32_MAX - 1",
+        "> MAX(closed_max, 1)",
+        "> UINT32_MAX - 1 - (closed_max & 0)",
         limits.nobody_reads,
     ),
     Fault(
@@ -237,4 +238,25 @@ WINDOWS = (
     ),
 )
 
-FAULTS = (*CALLS, *MEMORY, *LOCKS, *WINDOWS)
+RACES = (
+    Fault(
+        "waiting records counted twice",
+        "pending = ccdrl_records_pending();\n\troom = MIN(capacity, pending);",
+        "(void)pending;\n\troom = MIN(capacity, ccdrl_records_pending());",
+        races.room_is_kept,
+    ),
+    Fault(
+        "event forgotten when a record is put back",
+        "\t\t\t\tsf->sample.event = samples[i].event;\n",
+        "\t\t\t\tcontinue;\n",
+        races.reader_faults_meanwhile,
+    ),
+    Fault(
+        "subflow gone before its last record waits",
+        "\tLIST_REMOVE(sf, hash);\n",
+        "\tLIST_REMOVE(sf, hash);\n\tmtx_unlock(&stripe->lock);\n\tmtx_lock(&stripe->lock);\n",
+        races.agent_meets_the_end,
+    ),
+)
+
+FAULTS = (*CALLS, *MEMORY, *LOCKS, *WINDOWS, *RACES)

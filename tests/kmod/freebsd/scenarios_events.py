@@ -347,20 +347,6 @@ def listening_socket(start: Start) -> None:
     assert kernel.get_buffer(16)[1].size == 0
 
 
-def switched_controller(start: Start) -> None:
-    kernel = start()
-    sf = kernel.create_subflow()
-    first = read_one(kernel)
-    kernel.switch(sf, is_on=False)
-    assert read_one(kernel)["event"] == Event.CLOSED
-    kernel.switch(sf, is_on=True)
-    pass_ack(kernel, sf)
-    again = read_one(kernel)
-    assert again["event"] == Event.CREATED
-    assert again["subflow_id"] != first["subflow_id"]
-    kernel.close_subflow(sf)
-
-
 SCENARIOS: tuple[Callable[[Start], None], ...] = (
     created_record,
     created_record_ipv6,
@@ -381,5 +367,4 @@ SCENARIOS: tuple[Callable[[Start], None], ...] = (
     delivery_rate,
     closed_record,
     listening_socket,
-    switched_controller,
 )

@@ -14,6 +14,7 @@ from ccdrl.tests.kmod.freebsd.scenarios_events import (
     MSS,
     Start,
     begin_avoidance,
+    grow,
     lease,
     pass_ack,
     read_one,
@@ -298,6 +299,42 @@ def flags_tell_limits(start: Start) -> None:
     assert not read_one(kernel)["flags"] & int(Flag.CWND_LIMITED)
 
 
+def switched_controller(start: Start) -> None:
+    kernel = start()
+    sf = kernel.create_subflow()
+    first = read_one(kernel)
+    kernel.switch(sf, is_on=False)
+    assert read_one(kernel)["event"] == Event.CLOSED
+    kernel.switch(sf, is_on=True)
+    again = read_one(kernel)
+    assert again["event"] == Event.CREATED
+    assert again["subflow_id"] != first["subflow_id"]
+    assert again["sent_bytes"] == 0
+    pass_ack(kernel, sf)
+    kernel.close_subflow(sf)
+
+
+def switched_to_itself(start: Start) -> None:
+    """cb_init of the new life comes before cb_destroy of the old one; siblings count one of them."""
+    kernel = start()
+    first, second = (begin_avoidance(kernel, 100 * MSS, conn_id=9) for _ in range(2))
+    for sf in (first, second):
+        pass_ack(kernel, sf)
+    coupled = grow(kernel, first)
+    kernel.get_buffer(16)
+    window = kernel.get(second, "snd_cwnd")
+    kernel.switch(second, is_on=True)
+    assert kernel.get(second, "snd_cwnd") == window
+    samples = kernel.get_buffer(16)[1]
+    assert sorted(samples["event"]) == [Event.CREATED, Event.CLOSED]
+    assert len(set(samples["subflow_id"])) == 2
+    pass_ack(kernel, second)
+    assert abs(grow(kernel, first) / coupled - 1) < 0.1
+    for sf in (first, second):
+        kernel.close_subflow(sf)
+    assert kernel.unload() == 0
+
+
 SCENARIOS: tuple[Callable[[Start], None], ...] = (
     sequence_numbers_wrap,
     recovery_wraps,
@@ -313,4 +350,6 @@ SCENARIOS: tuple[Callable[[Start], None], ...] = (
     reload,
     administrator,
     flags_tell_limits,
+    switched_controller,
+    switched_to_itself,
 )

@@ -3,8 +3,8 @@
  *
  * Threads that use the module at the same time: two are network threads, each with its own connections, which come
  * and go; one is an agent that reads every record and answers with windows, some of them wrong on purpose; one
- * reads sysctls. The agent checks what must hold whatever the interleaving: a subflow's numbers never go back, and
- * after CLOSED nothing comes.
+ * reads sysctls. The agent checks what must hold whatever the interleaving: a reader gets no more records than it has
+ * room for, a subflow's numbers never go back, and after CLOSED nothing comes.
  */
 #include "host.h"
 
@@ -17,7 +17,7 @@
 
 #include "ccdrl.h"
 
-enum { SAMPLES = 512, IDS = 1 << 16, MSS = 1448, OWN_MAX = 4096, ENOUGH = 100 };
+enum { SAMPLES = 512, IDS = 1 << 16, MSS = 1448, OWN_MAX = 4096, ENOUGH = 100, AHEAD_MAX = 2000 };
 #define SAMPLES_AT ((host_word)HOST_USER_BASE + 0x800000)
 #define COUNT_AT (SAMPLES_AT + 0x100000)
 #define ACTIONS_AT (SAMPLES_AT + 0x200000)
@@ -37,7 +37,7 @@ struct seen {
 
 static volatile int is_over;
 static struct seen seen[IDS];
-static volatile uint64_t reads, records, actions_taken, actions_other, went_back, after_closed;
+static volatile uint64_t reads, records, actions_taken, actions_other, overfull, went_back, after_closed;
 
 static unsigned draw(struct worker *worker, unsigned below)
 {
@@ -91,12 +91,20 @@ static void *network_run(void *argument)
 {
 	struct worker *worker = argument;
 	static _Thread_local int own[OWN_MAX];
+	const struct timespec pause = { 0, 50000 };
+	uint64_t reads_before = 0;
+	int ahead = 0;
 
 	host_thread_enter(worker->cpu);
 	for (unsigned i = 0; i < worker->subflows; i++)
 		own[i] = -1;
-	while (!is_over)
+	while (!is_over) {
 		connection_step(worker, &own[draw(worker, worker->subflows)]);
+		ahead = reads == reads_before ? ahead + 1 : 0;
+		reads_before = reads;
+		if (ahead > AHEAD_MAX)		/* an agent that hardly runs would see nothing but ends */
+			nanosleep(&pause, NULL);
+	}
 	for (unsigned i = 0; i < worker->subflows; i++) {
 		if (own[i] >= 0)
 			model_subflow_close(own[i]);
@@ -127,12 +135,17 @@ static void agent_step(struct worker *worker)
 	static struct drl_subflow_sample samples[SAMPLES];
 	static struct drl_cwnd_action actions[SAMPLES];
 	static int32_t results[SAMPLES];
-	uint32_t count = 1 + draw(worker, SAMPLES);
+	/* Every other time room for a few, right after most were read: when how many wait matters, and changes. */
+	uint32_t room = 1 + draw(worker, reads % 2 ? 4 : SAMPLES), count = room;
 
 	model_user_write(COUNT_AT, &count, sizeof(count));
 	if (call("sys/drl_get_buffer", SAMPLES_AT, COUNT_AT, 0) != 0)
 		return;
 	model_user_read(COUNT_AT, &count, sizeof(count));
+	if (count > room) {
+		overfull++;
+		count = room;
+	}
 	model_user_read(SAMPLES_AT, samples, count * sizeof(samples[0]));
 	reads++;
 	records += count;
@@ -202,7 +215,8 @@ void hammer(unsigned ms, unsigned subflows, unsigned seed, char *summary)
 	for (int i = 0; i < 4; i++)
 		pthread_join(workers[i].thread, NULL);
 	sprintf(summary,
-	    "events=%lu created=%lu refused=%lu reads=%lu records=%lu taken=%lu other=%lu went_back=%lu after_closed=%lu",
-	    workers[0].events + workers[1].events, workers[0].created + workers[1].created,
-	    workers[0].refused + workers[1].refused, reads, records, actions_taken, actions_other, went_back, after_closed);
+	    "events=%lu created=%lu refused=%lu reads=%lu records=%lu taken=%lu other=%lu overfull=%lu went_back=%lu "
+	    "after_closed=%lu", workers[0].events + workers[1].events, workers[0].created + workers[1].created,
+	    workers[0].refused + workers[1].refused, reads, records, actions_taken, actions_other, overfull, went_back,
+	    after_closed);
 }

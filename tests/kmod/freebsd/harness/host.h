@@ -35,6 +35,8 @@ struct host_file *host_file_load(const char *path, char *problem);	/* NULL: prob
 void host_file_unload(struct host_file *file);
 int host_file_set(const struct host_file *file, const char *name, void ***begin, void ***end);
 int host_file_holds(const struct host_file *file, const void *address);
+int host_file_runs(const struct host_file *file, const void *address);	/* its code */
+void host_file_patch(const void *address, host_byte byte);		/* of the code */
 
 /* The symbols that a module may import: made from the model's by the build. */
 struct host_symbol {
@@ -60,6 +62,10 @@ int model_load(const char *path, char *problem);
 int model_unload(int is_forced);
 int model_syscall_number(const char *module_name);	/* modfind(2), modstat(2); -1: none */
 int model_syscall(int number, int is_privileged, const host_word registers[8], host_word *value);
+int model_module_runs(host_word address);		/* the module's code */
+void model_module_patch(host_word address, host_byte byte);
+int model_holds_module_lock(void);			/* this thread does; the stack's own around a callback is none */
+int model_cpu_is(int cpu);
 
 /* model_memory.c */
 void model_fail_allocation(host_word nth);		/* the nth that may fail from now on; 0: none */
@@ -85,13 +91,18 @@ struct model_address {
 int model_subflow_create(const struct model_address *local, const struct model_address *foreign, unsigned mss_bytes,
     host_word conn_id, int *subflow);
 int model_subflow_close(int subflow);
-int model_subflow_switch(int subflow, int is_on);	/* setsockopt(TCP_CONGESTION) on a live connection */
+int model_subflow_switch(int subflow, int is_on);	/* setsockopt(TCP_CONGESTION) at any time */
 int model_subflow_get(int subflow, const char *field, long *value);
 int model_subflow_set(int subflow, const char *field, long value);
 int model_send(int subflow, unsigned bytes, int is_again);
 int model_ack(int subflow, unsigned bytes, unsigned rtt_us, int is_cwnd_limited);
 int model_dupack(int subflow, unsigned sacked_bytes);
 int model_event(int subflow, const char *event, unsigned argument);
+
+/* interrupt.c: until the end, `function` runs as another CPU at the nth place; the end returns how many there were */
+void host_module_entered(int is_inside);		/* the model is about to call the module, or did */
+void interrupt_begin(host_word place, void (*function)(void));
+host_word interrupt_end(void);
 
 /* hammer.c: threads at once; summary is a line of figures */
 void hammer(unsigned ms, unsigned subflows, unsigned seed, char *summary);

@@ -62,6 +62,27 @@ int host_file_holds(const struct host_file *file, const void *address)
 	return at >= file->memory && at < file->memory + file->memory_size;
 }
 
+int host_file_runs(const struct host_file *file, const void *address)
+{
+	host_word at = (host_word)(uintptr_t)address;
+
+	for (unsigned i = 1; i < header(file)->e_shnum; i++) {
+		if (file->addresses[i] != 0 && file->sections[i].sh_flags & SHF_EXECINSTR &&
+		    at - file->addresses[i] < file->sections[i].sh_size)
+			return 1;
+	}
+	return 0;
+}
+
+void host_file_patch(const void *address, host_byte byte)
+{
+	host_word page = (host_word)(uintptr_t)address / PAGE * PAGE;
+
+	mprotect((void *)page, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC);
+	*(volatile host_byte *)(uintptr_t)address = byte;
+	mprotect((void *)page, PAGE, PROT_READ | PROT_EXEC);
+}
+
 static host_word import_find(const struct host_file *file, const char *name, int is_weak, char *problem)
 {
 	static const char start[] = "__start_", stop[] = "__stop_";

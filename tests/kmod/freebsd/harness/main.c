@@ -22,6 +22,8 @@
  *	sysctls				-> names
  *	vnet INDEX			-> errno
  *	hammer MS SUBFLOWS SEED		-> figures
+ *	later COMMAND			a command for the next interrupt; its answer is lost
+ *	interrupt PLACE COMMAND		-> places in all, what COMMAND answers; at that place the others run as another CPU
  */
 #include "host.h"
 
@@ -32,9 +34,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define WORDS_MAX 16
+enum { WORDS_MAX = 16, LATER_MAX = 64 };
 
 static char answer[1 << 16];
+static char *later[LATER_MAX];
+static int later_count;
 
 static long number(const char *word)
 {
@@ -207,9 +211,60 @@ static int run(char **words, int n)
 	return 1;
 }
 
+static int split(char *line, char **words)
+{
+	char *rest;
+	int n = 0;
+
+	for (char *word = strtok_r(line, " \n", &rest); word != NULL && n < WORDS_MAX; word = strtok_r(NULL, " \n", &rest))
+		words[n++] = word;
+	return n;
+}
+
+static void later_add(const char *line)
+{
+	if (later_count == LATER_MAX)
+		host_die("fault: too many commands for an interrupt");
+	later[later_count++] = strdup(line);
+}
+
+static void later_drop(void)
+{
+	while (later_count > 0)
+		free(later[--later_count]);
+}
+
+static void later_run(void)
+{
+	char *words[WORDS_MAX];
+
+	for (int i = 0; i < later_count; i++) {
+		int n = split(later[i], words);
+
+		if (n > 0 && run(words, n) < 0)
+			host_die("fault: unknown command in an interrupt");
+	}
+}
+
+static int run_interrupted(char **words, int n)
+{
+	host_word places;
+	char *own;
+	int kind;
+
+	interrupt_begin(unsigned_number(words[1], 0), later_run);
+	kind = run(words + 2, n - 2);
+	places = interrupt_end();
+	own = strdup(answer);
+	snprintf(answer, sizeof(answer), "%lu %s", places, own);
+	free(own);
+	later_drop();
+	return kind;
+}
+
 int main(int argc, char **argv)
 {
-	char *line = NULL, *words[WORDS_MAX], *rest, fault[HOST_TEXT_MAX];
+	char *line = NULL, *words[WORDS_MAX], fault[HOST_TEXT_MAX];
 	size_t room = 0;
 
 	if (argc != 3) {
@@ -222,13 +277,18 @@ int main(int argc, char **argv)
 	model_boot((int)number(argv[1]), unsigned_number(argv[2], 0));
 	host_thread_enter(0);
 	while (getline(&line, &room, stdin) > 0) {
-		int n = 0, kind, faults;
+		int n, kind, faults;
 
-		for (char *word = strtok_r(line, " \n", &rest); word != NULL && n < WORDS_MAX; word = strtok_r(NULL, " \n", &rest))
-			words[n++] = word;
+		if (strncmp(line, "later ", 6) == 0) {
+			later_add(line + 6);
+			printf("ok\n");
+			fflush(stdout);
+			continue;
+		}
+		n = split(line, words);
 		if (n == 0)
 			continue;
-		kind = run(words, n);
+		kind = n > 2 && strcmp(words[0], "interrupt") == 0 ? run_interrupted(words, n) : run(words, n);
 		faults = model_faults(fault);
 		if (kind < 0)
 			printf("fault 1 unknown command %s\n", words[0]);

@@ -47,6 +47,11 @@ void *model_cpu(int cpu)
 	return &cpus[cpu];
 }
 
+int model_cpu_is(int cpu)
+{
+	return model_self() == &threads[cpu];
+}
+
 static void text_format(char *text, const char *format, va_list args)
 {
 	host_format(text, HOST_TEXT_MAX, format, args);

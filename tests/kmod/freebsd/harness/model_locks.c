@@ -104,6 +104,17 @@ int model_holds(const void *lock, int is_write)
 	return 0;
 }
 
+int model_holds_module_lock(void)
+{
+	struct model_thread *self = model_self();
+
+	for (int i = 0; i < self->held_count; i++) {
+		if (strcmp(self->held[i].name, "tcpinp") != 0)
+			return 1;
+	}
+	return 0;
+}
+
 static void registry_add(const void *lock, const char *name)
 {
 	table_enter();

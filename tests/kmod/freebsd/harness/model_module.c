@@ -247,11 +247,23 @@ int model_syscall(int number, int is_privileged, const host_word registers[8], h
 	memcpy(arguments, registers, entry->sy_narg * sizeof(arguments[0]));
 	self->cred.cr_uid = self->cred.cr_ruid = is_privileged ? 0 : 1001;
 	self->td.td_retval[0] = 0;
+	host_module_entered(1);
 	error = entry->sy_call(&self->td, arguments);
+	host_module_entered(0);
 	*value = (host_word)self->td.td_retval[0];
 	model_assert_nothing_held("a system call");
 	__atomic_fetch_sub(&entry->sy_thrcnt, SY_THR_INCR, __ATOMIC_RELEASE);
 	return error;
+}
+
+int model_module_runs(host_word address)
+{
+	return file != NULL && host_file_runs(file, (void *)address);
+}
+
+void model_module_patch(host_word address, host_byte byte)
+{
+	host_file_patch((void *)address, byte);
 }
 
 /* mod_cc(9) */

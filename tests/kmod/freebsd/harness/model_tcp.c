@@ -76,10 +76,12 @@ void model_subflow_enter(struct model_subflow *sf)
 	model_self()->td.td_vnet = sf->so.so_vnet;
 	model_self()->epochs++;
 	INP_WLOCK(tptoinpcb(&sf->tp));
+	host_module_entered(1);
 }
 
 void model_subflow_leave(struct model_subflow *sf)
 {
+	host_module_entered(0);
 	if (!model_holds((const void *)(uintptr_t)&tptoinpcb(&sf->tp)->inp_lock.rw_lock, 1))
 		model_fault("a callback dropped the inpcb lock");
 	else
@@ -111,21 +113,19 @@ static void subflow_free(struct model_subflow *sf)
 }
 
 /* tcp_newtcpcb(): the controller's cb_init comes before there are addresses, a segment size or a peer. */
-static int subflow_attach(struct model_subflow *sf, struct cc_algo *algo, void *memory)
+static int subflow_attach(struct model_subflow *sf, struct cc_algo *algo)
 {
 	int error;
 
 	model_subflow_enter(sf);
 	memset(&sf->tp.t_ccv, 0, sizeof(sf->tp.t_ccv));
-	MODEL_CCV_BIND(&sf->tp);
+	MODEL_CCV_BIND(&sf->tp.t_ccv, &sf->tp);
 	sf->tp.t_cc = algo;
 	cc_refer(algo);
-	error = algo->cb_init ? algo->cb_init(&sf->tp.t_ccv, memory) : 0;
+	error = algo->cb_init ? algo->cb_init(&sf->tp.t_ccv, NULL) : 0;
 	if (error != 0) {
 		sf->tp.t_cc = NULL;
 		cc_release(algo);
-		if (memory != NULL)
-			free(memory, M_CC_MEM);
 	}
 	model_subflow_leave(sf);
 	return error;
@@ -194,7 +194,7 @@ int model_subflow_create(const struct model_address *local, const struct model_a
 	if (sf->index >= SUBFLOWS_MAX)
 		host_die("fault: more connections than the model counts");
 	sf->conn_id = conn_id;
-	error = subflow_attach(sf, algo, NULL);
+	error = subflow_attach(sf, algo);
 	if (error != 0) {
 		host_release(sf);
 		return error;
@@ -221,7 +221,39 @@ int model_subflow_close(int index)
 	return 0;
 }
 
-/* tcp_set_cc_mod(): the memory for the new controller is the kernel's, and its cb_destroy frees it. */
+/*
+ * tcp_set_cc_mod(): cb_init of the new controller fills a cc_var on the stack, with memory that the kernel brings and
+ * cb_destroy frees; only then does the old controller go. Both may be the same.
+ */
+static int subflow_replace(struct model_subflow *sf, struct cc_algo *algo, void *memory)
+{
+	struct tcpcb *tp = &sf->tp;
+	struct cc_var fresh;
+	int error;
+
+	model_subflow_enter(sf);
+	memset(&fresh, 0, sizeof(fresh));
+	MODEL_CCV_BIND(&fresh, tp);
+	error = algo->cb_init ? algo->cb_init(&fresh, memory) : 0;
+	if (error != 0) {
+		model_subflow_leave(sf);
+		free(memory, M_CC_MEM);
+		return error;
+	}
+	if (tp->t_cc != NULL) {
+		if (tp->t_cc->cb_destroy != NULL)
+			tp->t_cc->cb_destroy(&tp->t_ccv);
+		cc_release(tp->t_cc);
+	}
+	memcpy(&tp->t_ccv, &fresh, sizeof(fresh));
+	tp->t_cc = algo;
+	cc_refer(algo);
+	if (TCPS_HAVEESTABLISHED(tp->t_state) && algo->conn_init != NULL)
+		algo->conn_init(&tp->t_ccv);
+	model_subflow_leave(sf);
+	return 0;
+}
+
 int model_subflow_switch(int index, int is_on)
 {
 	struct model_subflow *sf = model_subflow(index);
@@ -229,16 +261,14 @@ int model_subflow_switch(int index, int is_on)
 	size_t size;
 	void *memory = NULL;
 
-	if (sf == NULL || (is_on && (algo == NULL || sf->tp.t_cc != NULL)))
+	if (sf == NULL || (is_on && algo == NULL))
 		return sf == NULL ? ENOENT : EINVAL;
-	subflow_detach(sf);
-	if (!is_on)
+	if (!is_on) {
+		subflow_detach(sf);
 		return 0;
-	size = algo->cc_data_sz ? algo->cc_data_sz() : 0;
-	if (size > 0) {
-		memory = malloc(size, M_CC_MEM, M_NOWAIT);
-		if (memory == NULL)
-			return ENOMEM;
 	}
-	return subflow_attach(sf, algo, memory);
+	size = algo->cc_data_sz ? algo->cc_data_sz() : 0;
+	if (size > 0)
+		memory = malloc(size, M_CC_MEM, M_WAITOK);
+	return subflow_replace(sf, algo, memory);
 }

@@ -15,9 +15,9 @@ struct model_subflow {
 
 /* 15 dropped the indirection over transports, and made the signals' type an enumeration. */
 #if __FreeBSD_version >= 1500000
-#define MODEL_CCV_BIND(t) ((t)->t_ccv.tp = (t))
+#define MODEL_CCV_BIND(ccv, t) ((ccv)->tp = (t))
 #else
-#define MODEL_CCV_BIND(t) ((t)->t_ccv.type = IPPROTO_TCP, (t)->t_ccv.ccvc.tcp = (t))
+#define MODEL_CCV_BIND(ccv, t) ((ccv)->type = IPPROTO_TCP, (ccv)->ccvc.tcp = (t))
 #endif
 
 struct model_subflow *model_subflow(int index);
