@@ -22,6 +22,7 @@ LOAD_COMMAND = "python -m ccdrl.bindings.linux load"
 AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 MPTCP_ENABLED = Path("/proc/sys/net/mptcp/enabled")
 TUN = Path("/dev/net/tun")
+MOUNTS = Path("/proc/self/mountinfo")
 OPTION = "--datapath linux"
 
 
@@ -40,8 +41,11 @@ def missing_requirement() -> str | None:
         return "a kernel with Multipath TCP (CONFIG_MPTCP)"
     if not TUN.exists():
         return "/dev/net/tun (CONFIG_TUN)"
-    if shutil.which("ip") is None:
-        return "the command ip (package iproute2)"
+    if " - cgroup2 " not in MOUNTS.read_text(encoding="utf-8"):
+        return "a mounted cgroup2 hierarchy (mount -t cgroup2 none DIRECTORY)"
+    for tool, package in (("ip", "iproute2"), ("setpriv", "util-linux")):
+        if shutil.which(tool) is None:
+            return f"the command {tool} (package {package})"
     return None
 
 

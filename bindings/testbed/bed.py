@@ -16,6 +16,7 @@ from ccdrl.bindings.network import EventConfig, FlowConfig, LinkConfig, PathConf
 from ccdrl.bindings.stats import LinkStats
 from ccdrl.bindings.testbed.library import BedError, address, check, event_struct, ffi, lib, link_struct, own
 from ccdrl.bindings.testbed.namespaces import Namespace, cgroup_mount
+from ccdrl.bindings.testbed.unsent import count_windows
 
 HEADER_BYTES = 52
 """Wire bytes of a full plain TCP packet beyond its payload: IPv4, TCP and the time stamp option."""
@@ -135,7 +136,8 @@ class Bed:
             struct, _kept = link_struct(link)
             if lib.testbed_emulator_link_add(emulator, struct) < 0:
                 raise BedError(f"test bed: {ffi.string(lib.testbed_emulator_error(emulator)).decode()}")
-        bound = check(lib.testbed_unsent_bound(cgroup_mount().encode()), "bound on unsent data (BPF)")
+        windows = count_windows(config.links, [flow.config.paths for flow in config.flows])
+        bound = check(lib.testbed_unsent_bound(cgroup_mount().encode(), windows), "bound on unsent data (BPF)")
         self._stack.callback(os.close, bound)
         receiver = self._stack.enter_context(Namespace(mtu_bytes, [address(None)]))
         self.namespaces = [receiver]

@@ -32,9 +32,9 @@ int testbed_die_with_parent(void);		/* SIGKILL for this process when the thread 
 int64_t testbed_now_ns(void);			/* CLOCK_MONOTONIC */
 
 /* --- unsent.c --- */
-/* File descriptor that, while it is open, keeps what waits unsent on each sender's subflow below three of its windows;
+/* File descriptor that, while it is open, keeps what waits unsent on each sender's subflow below so many of its windows;
    cgroup_path: where the cgroup2 hierarchy is mounted. */
-int testbed_unsent_bound(const char *cgroup_path);
+int testbed_unsent_bound(const char *cgroup_path, uint32_t windows);
 
 /* --- emulator.c --- */
 struct testbed_route {

@@ -1,7 +1,7 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Bounds what waits unsent on each subflow to three of its windows.
+ * Bounds what waits unsent on each subflow to a few of its windows.
  *
  * Linux's MPTCP hands data to the subflow that would be through with its queue first, as long as that subflow's send buffer
  * has room. Send buffers grow with the window and never shrink, so after a few losses megabytes stand in the queue of a
@@ -31,7 +31,6 @@
 #define SO_NETNS_COOKIE 71
 #endif
 
-#define WINDOWS 3		/* a sibling is idle only while its round trip is four times another's, and both queues are full */
 #define SENDERS_MASK 0xff800000	/* of TESTBED_ADDRESS_SENDERS */
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -55,7 +54,7 @@ static int64_t netns_cookie(void)
 	return error != 0 ? error : (int64_t)cookie;
 }
 
-static int program_load(int64_t own_netns)
+static int program_load(int64_t own_netns, int windows)
 {
 	const struct bpf_insn program[] = {
 		/* 0 */ MOVE(BPF_REG_6, BPF_REG_1),
@@ -77,7 +76,7 @@ static int program_load(int64_t own_netns)
 		/* 16 */ LOAD(BPF_REG_7, snd_cwnd),
 		/* 17 */ LOAD(BPF_REG_8, mss_cache),
 		/* 18 */ ALU(BPF_MUL, BPF_X, BPF_REG_7, BPF_REG_8, 0),
-		/* 19 */ ALU(BPF_MUL, BPF_K, BPF_REG_7, 0, WINDOWS),
+		/* 19 */ ALU(BPF_MUL, BPF_K, BPF_REG_7, 0, windows),
 		/* 20 */ { BPF_STX | BPF_MEM | BPF_W, BPF_REG_10, BPF_REG_7, -4, 0 },
 		/* 21 */ MOVE(BPF_REG_1, BPF_REG_6),
 		/* 22 */ SET(BPF_REG_2, IPPROTO_TCP),
@@ -115,7 +114,7 @@ static int link_create(int program, int cgroup)
 	return fd < 0 ? -errno : fd;
 }
 
-int testbed_unsent_bound(const char *cgroup_path)
+int testbed_unsent_bound(const char *cgroup_path, uint32_t windows)
 {
 	const int64_t own_netns = netns_cookie();
 	int cgroup, program, link;
@@ -125,7 +124,7 @@ int testbed_unsent_bound(const char *cgroup_path)
 	cgroup = open(cgroup_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (cgroup < 0)
 		return -errno;
-	program = program_load(own_netns);
+	program = program_load(own_netns, (int)windows);
 	link = program < 0 ? program : link_create(program, cgroup);
 	if (program >= 0)
 		close(program);

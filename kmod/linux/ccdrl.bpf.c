@@ -19,6 +19,8 @@
 #include "ccdrl_lease.h"
 #include "ccdrl_sample.h"
 #include "ccdrl_siblings.h"
+#include "ccdrl_slots.h"
+#include "ccdrl_state.h"
 #include "ccdrl_window.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -47,8 +49,8 @@ static __always_inline void slot_open(struct sock *sk, struct ccdrl_subflow *sf,
 	slot_write_end(slot, sf->slot);
 }
 
-SEC("struct_ops/ccdrl_init")
-void BPF_PROG(ccdrl_init, struct sock *sk)
+/* A slot and an id. Also with an ACK, where the kernel has left out init. */
+static __always_inline void subflow_begin(struct sock *sk)
 {
 	const struct inet_connection_sock *icsk = (const struct inet_connection_sock *)sk;
 	struct ccdrl_subflow *sf = subflow_of(sk);
@@ -56,6 +58,7 @@ void BPF_PROG(ccdrl_init, struct sock *sk)
 	struct ccdrl_control_slot *control;
 	struct ccdrl_state_slot *slot;
 	__u32 index = CCDRL_LINUX_SLOT_NONE;
+	__u64 *owner;
 
 	if (info == NULL)
 		return;
@@ -76,12 +79,22 @@ void BPF_PROG(ccdrl_init, struct sock *sk)
 	/* A socket begins without a bound. MPTCP's scheduler would take that for a rate, and queue on this subflow for long. */
 	pacing_update(sk, sf);
 	connection_publish(sk, sf);
+	subflow_remember(sk, sf);
 	slot = state_slot_get(sf);
 	control = bpf_map_lookup_elem(&ccdrl_controls, &index);
-	if (slot == NULL || control == NULL)
+	owner = bpf_map_lookup_elem(&ccdrl_owners, &index);
+	if (slot == NULL || control == NULL || owner == NULL)
 		return;
 	sf->control_version = *(volatile __u32 *)&control->version;	/* what is there now is not for this subflow */
 	slot_open(sk, sf, slot);
+	*(volatile __u64 *)owner = (__u64)sk;
+}
+
+SEC("struct_ops/ccdrl_init")
+void BPF_PROG(ccdrl_init, struct sock *sk)
+{
+	slots_sweep(now_us());
+	subflow_begin(sk);
 }
 
 /* The last record; the subflow is nobody's from here on. */
@@ -96,13 +109,14 @@ static __always_inline void subflow_close(struct sock *sk, struct ccdrl_subflow 
 	connection_leave(&self);
 	lease_end(sf);
 	slot = state_slot_get(sf);
-	if (slot != NULL) {
+	if (slot != NULL && owner_take(index, (__u64)sk)) {
 		slot_write_begin(slot);
 		sample_write(sk, sf, slot, DRL_EVENT_CLOSED);
 		slot_write_end(slot, index);
 		bpf_map_push_elem(&ccdrl_slots, &index, BPF_ANY);
 	}
 	sf->id = 0;
+	sf->is_closed = true;
 }
 
 /*
@@ -134,12 +148,16 @@ void BPF_PROG(ccdrl_cong_control, struct sock *sk, __u32 ack, int flag, const st
 	struct ccdrl_state_slot *slot;
 	__u64 now = now_us();
 
+	slots_sweep(now);
+	if (sf->id == 0 && !sf->is_closed && is_initialized(sk))
+		subflow_begin(sk);
 	if (sf->id == 0)
 		return;
 	if (is_finished(sk)) {
 		subflow_close(sk, sf);
 		return;
 	}
+	subflow_catch_up(sk, sf);
 	subflow_identify(sk, sf);
 	if (rs->rtt_us > 0)
 		sf->last_rtt_us = rs->rtt_us;
@@ -151,6 +169,7 @@ void BPF_PROG(ccdrl_cong_control, struct sock *sk, __u32 ack, int flag, const st
 	window_update(sk, sf, rs, flag);
 	pacing_update(sk, sf);
 	connection_publish(sk, sf);
+	subflow_remember(sk, sf);
 	if (slot == NULL)
 		return;
 	slot_write_begin(slot);
@@ -165,15 +184,12 @@ void BPF_PROG(ccdrl_cong_control, struct sock *sk, __u32 ack, int flag, const st
 SEC("struct_ops/ccdrl_ssthresh")
 __u32 BPF_PROG(ccdrl_ssthresh, struct sock *sk)
 {
-	const struct tcp_sock *tp = (const struct tcp_sock *)sk;
 	struct ccdrl_subflow *sf = subflow_of(sk);
-	__u32 mss = mss_bytes(tp);
 
+	subflow_catch_up(sk, sf);
 	sf->prr_delivered = 0;		/* a reduction begins */
 	sf->rest_q8 = 0;
-	if (is_in_lease(sf) && now_us() < sf->lease_end_us)
-		return target_segments(tp, sf);
-	return ccdrl_fallback_ssthresh(saturate_u32((__u64)tp->snd_cwnd * mss), mss) / mss;
+	return reduced_segments(sk, sf, ((struct tcp_sock *)sk)->snd_cwnd);
 }
 
 SEC("struct_ops/ccdrl_undo_cwnd")
@@ -184,50 +200,16 @@ __u32 BPF_PROG(ccdrl_undo_cwnd, struct sock *sk)
 	return min_u32(max_u32(tp->snd_cwnd, tp->prior_cwnd), cwnd_max_segments(tp));
 }
 
-/* The window at both ends of a reduction, as the kernel sets it for controllers without cong_control. */
-static __always_inline void reduction_step(struct sock *sk, const struct ccdrl_subflow *sf, __u8 new_state)
-{
-	struct tcp_sock *tp = (struct tcp_sock *)sk;
-	bool was_reducing = sf->state == DRL_STATE_CWR || sf->state == DRL_STATE_RECOVERY;
-
-	/* entered from RACK's timer, no ACK follows before the retransmissions: one segment, then PRR */
-	if (new_state == DRL_STATE_RECOVERY && sf->state < DRL_STATE_CWR)
-		tp->snd_cwnd = inflight_packets(tp) + 1;
-	/* tcp_end_cwnd_reduction(): unless it was undone */
-	if (was_reducing && new_state < DRL_STATE_CWR && tp->snd_ssthresh < SSTHRESH_INFINITE &&
-	    (sf->state == DRL_STATE_CWR || tp->undo_marker != 0))
-		tp->snd_cwnd = min_u32(tp->snd_ssthresh, cwnd_max_segments(tp));
-}
-
 SEC("struct_ops/ccdrl_set_state")
 void BPF_PROG(ccdrl_set_state, struct sock *sk, __u8 new_state)
 {
 	struct ccdrl_subflow *sf = subflow_of(sk);
-	struct ccdrl_state_slot *slot;
-	__u8 old_state = sf->state;
 
 	if (sf->id == 0)
 		return;
-	reduction_step(sk, sf, new_state);
-	sf->state = new_state;
-	if (new_state == DRL_STATE_LOSS) {
-		COUNT(timeouts);
-		lease_end(sf);
-		sf->rest_q8 = 0;
-	}
-	connection_publish(sk, sf);
-	slot = state_slot_get(sf);
-	if (slot == NULL)
-		return;
-	slot_write_begin(slot);
-	slot->state_changes += new_state != old_state;
-	slot->sample.loss_events += new_state == DRL_STATE_RECOVERY && old_state != DRL_STATE_RECOVERY;
-	if (new_state == DRL_STATE_LOSS) {
-		slot->sample.rto_events++;
-		slot->rto_seq = slot->sample.seq + 1;	/* the record written here */
-	}
-	sample_write(sk, sf, slot, DRL_EVENT_STATE);
-	slot_write_end(slot, sf->slot);
+	subflow_catch_up(sk, sf);
+	state_follow(sk, sf, new_state);
+	subflow_remember(sk, sf);
 }
 
 SEC("struct_ops/ccdrl_cwnd_event")

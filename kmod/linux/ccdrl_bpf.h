@@ -15,6 +15,7 @@
 #include "ccdrl.h"
 #include "ccdrl_fallback.h"
 #include "ccdrl_linux.h"
+#include "missed.h"
 
 /* net/ipv4/tcp_input.c: what an ACK said */
 #define FLAG_DATA_ACKED 0x04
@@ -69,6 +70,14 @@ struct {
 	__type(value, struct drl_counters);
 } ccdrl_tally SEC(".maps");
 
+/* The socket that has a slot, as a number; 0: none. Whoever makes it 0 gives the slot back. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} ccdrl_owners SEC(".maps");
+
 /* Free slots, first in first out: a slot rests as long as it can, so that the last record in it is read. */
 struct {
 	__uint(type, BPF_MAP_TYPE_QUEUE);
@@ -76,9 +85,9 @@ struct {
 	__uint(value_size, sizeof(__u32));
 } ccdrl_slots SEC(".maps");
 
-/* The controller's part of a socket (icsk_ca_priv, 104 bytes). Everything is 0 before init and after release. */
+/* The controller's part of a socket (icsk_ca_priv, 104 bytes). Everything is 0 before init. */
 struct ccdrl_subflow {
-	__u64 id;		/* subflow_id; 0: not ours */
+	__u64 id;		/* subflow_id; 0: not ours. First: slots_sweep() reads it from a distance */
 	__u64 lease_end_us;	/* 0: no lease, the fallback sets the window */
 	__u64 pacing_bytes_per_s; /* the action's; 0: the kernel's own rule */
 	__u32 slot;		/* CCDRL_LINUX_SLOT_NONE: nobody sees this subflow */
@@ -88,15 +97,24 @@ struct ccdrl_subflow {
 	__u32 prr_delivered;	/* RFC 6937; the kernel's own is not for programs to write */
 	__u32 rest_q8;		/* what the fallback's increases lack to a segment, 1/256 byte */
 	__u32 last_rtt_us;
+	__u32 seen_cwnd;	/* what our last callback left (missed.h), in segments; 0: there was none */
+	__u32 seen_delivered;	/* tp->delivered then */
 	__u8 member;		/* index among the connection's members */
 	__u8 state;		/* enum drl_state: icsk_ca_state is written after set_state */
-	__u16 reserved;
+	__u8 is_closed;		/* it had an id, and its last record is written */
+	__u8 reserved[5];
 };
 _Static_assert(sizeof(struct ccdrl_subflow) <= 104, "ICSK_CA_PRIV_SIZE");
 
 static __always_inline struct ccdrl_subflow *subflow_of(struct sock *sk)
 {
 	return (struct ccdrl_subflow *)((struct inet_connection_sock *)sk)->icsk_ca_priv;
+}
+
+/* Whether the kernel has come to init: the ACK of the SYN has cong_control called before. */
+static __always_inline bool is_initialized(struct sock *sk)
+{
+	return BPF_CORE_READ_BITFIELD((struct inet_connection_sock *)sk, icsk_ca_initialized);
 }
 
 static __always_inline struct ccdrl_linux_info *info_get(void)

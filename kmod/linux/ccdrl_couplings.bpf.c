@@ -8,12 +8,13 @@
  *   set_state, cong_avoid  it publishes its window, RTT and loss interval
  *   cong_avoid             it grows by the rule over itself and the members it finds
  *   ssthresh, undo_cwnd    a congestion signal, and one that was none
+ *   pkts_acked             what callbacks that never came have spoiled is put right (missed.h)
  *
  * There is no cong_control, so that the kernel keeps its own slow start, recovery (PRR) and pacing. A plain TCP socket, and a
  * subflow whose siblings do not count, is the kernel's Reno.
  *
  * Members are entries of a hash from (MPTCP token, 1 .. 8). A subflow makes one entry, is the only one to write it, and
- * deletes it: no entry is shared, so nothing is locked and none is left behind. A reader may see an entry half a write old,
+ * deletes it: no entry is shared, so nothing is locked. A reader may see an entry half a write old,
  * which costs the precision of one ACK. Where no entry can be had (a ninth subflow, a full hash), the subflow still obeys the
  * rule over the members, and a counter tells.
  */
@@ -22,135 +23,10 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
-#define COUPLING_STEP __noinline	/* global: the verifier judges each step by itself */
-#include "coupling.h"
+#include "ccdrl_members.h"
+#include "missed.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-enum {
-	MEMBERS_MAX = 65536,		/* subflows of all connections; memory is taken as they come */
-	/* Preprocessor constants of the kernel, which BTF does not carry. Without NON_RESTRICTED the sysctl of a network
-	   namespace other than the first refuses the name. */
-	CONG_NON_RESTRICTED = 1,
-	DEAD_RETRANSMITS = 2,		/* the third RTO in a row: as the simulator's failed subflow */
-};
-
-struct member_key {
-	__u32 token;			/* unique on this machine */
-	__u32 number;			/* 1 .. DRL_SUBFLOWS_MAX */
-};
-
-struct member {
-	__u32 cwnd_segments;		/* in fast recovery ssthresh */
-	__u32 mss_bytes;
-	__u32 srtt_us;			/* 0: does not count: no sample yet, closing, or dead */
-	__u32 interval_segments;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, MEMBERS_MAX);
-	__type(key, struct member_key);
-	__type(value, struct member);
-} ccdrl_members SEC(".maps");
-
-struct coupling_counters {
-	__u64 subflows;			/* subflows of MPTCP connections seen by init */
-	__u64 plain;			/* sockets without a token: TCP */
-	__u64 unlisted;			/* subflows that found no entry */
-} ccdrl_coupling_counters;
-
-/* What a subflow keeps for itself, in icsk_ca_priv; zeroed by the kernel before init. */
-struct subflow {
-	__u32 token;			/* 0: plain TCP */
-	__u32 number;			/* of its entry; 0: none */
-	__u32 state;			/* enum tcp_ca_state, as set_state told it */
-	__u32 fraction;			/* of the window, in 2^-32 segments */
-	__u32 delivered_at_loss;	/* tp->delivered at the last congestion signal */
-	__u32 last_interval_segments;	/* OLIA's l1 */
-};
-
-_Static_assert(sizeof(struct subflow) <= sizeof(((struct inet_connection_sock *)0)->icsk_ca_priv), "fits the socket");
-
-extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym;
-extern __u32 tcp_slow_start(struct tcp_sock *tp, __u32 acked) __ksym;
-extern void tcp_reno_cong_avoid(struct sock *sk, __u32 ack, __u32 acked) __ksym;
-extern __u32 tcp_reno_undo_cwnd(struct sock *sk) __ksym;
-
-static __always_inline struct subflow *subflow_of(struct sock *sk)
-{
-	return (struct subflow *)((struct inet_connection_sock *)sk)->icsk_ca_priv;
-}
-
-/* The connection's token: the subflow's context has it, or the connection when the context does not yet. */
-static __always_inline __u32 token_of(struct sock *sk)
-{
-	const struct mptcp_subflow_context *context;
-	const struct mptcp_sock *connection;
-
-	if (!((struct tcp_sock *)sk)->is_mptcp)
-		return 0;
-	context = bpf_rdonly_cast(((struct inet_connection_sock *)sk)->icsk_ulp_data,
-	    bpf_core_type_id_kernel(struct mptcp_subflow_context));
-	if (!context)
-		return 0;
-	if (context->token)
-		return context->token;
-	connection = bpf_rdonly_cast(context->conn, bpf_core_type_id_kernel(struct mptcp_sock));
-	return connection ? connection->token : 0;
-}
-
-static __always_inline __u32 interval_of(const struct tcp_sock *tp, const struct subflow *subflow)
-{
-	__u32 since = tp->delivered - subflow->delivered_at_loss;
-
-	return since > subflow->last_interval_segments ? since : subflow->last_interval_segments;
-}
-
-static __always_inline void member_fill(struct member *member, struct sock *sk, const struct subflow *subflow, bool is_counted)
-{
-	struct tcp_sock *tp = (struct tcp_sock *)sk;
-
-	member->cwnd_segments = subflow->state == TCP_CA_Recovery ? tp->snd_ssthresh : tp->snd_cwnd;
-	member->mss_bytes = tp->mss_cache;
-	member->srtt_us = is_counted ? tp->srtt_us >> 3 : 0;
-	member->interval_segments = interval_of(tp, subflow);
-}
-
-static __always_inline void member_publish(struct sock *sk, const struct subflow *subflow, bool is_counted)
-{
-	struct member_key key = { subflow->token, subflow->number };
-	struct member *member;
-
-	if (key.number == 0)
-		return;
-	member = bpf_map_lookup_elem(&ccdrl_members, &key);
-	if (member)
-		member_fill(member, sk, subflow, is_counted);
-}
-
-/* The first free number; a number is taken by whoever inserts its entry. The verifier follows a counter only outside memory that
-   helpers are handed, here and below. */
-static __always_inline void member_enlist(struct sock *sk, struct subflow *subflow, bool is_counted)
-{
-	struct member member;
-
-	member_fill(&member, sk, subflow, is_counted);
-	for (__u32 number = 1; number <= DRL_SUBFLOWS_MAX; number++) {
-		struct member_key key = { subflow->token, number };
-
-		if (bpf_map_update_elem(&ccdrl_members, &key, &member, BPF_NOEXIST) == 0) {
-			subflow->number = number;
-			return;
-		}
-	}
-}
-
-static __always_inline bool is_open(const struct sock *sk)
-{
-	return sk->__sk_common.skc_state == TCP_ESTABLISHED || sk->__sk_common.skc_state == TCP_CLOSE_WAIT;
-}
 
 /* The rows of the caller's siblings; returns how many of them count. */
 COUPLING_STEP __u32 rows_gather(struct coupling_rows *rows, __u32 token, __u32 own_number, __u32 own_mss_bytes)
@@ -198,6 +74,73 @@ static __always_inline bool is_cwnd_limited(const struct tcp_sock *tp)
 	return tp->snd_cwnd < tp->snd_ssthresh && tp->snd_cwnd < 2 * tp->max_packets_out;
 }
 
+static __always_inline void subflow_remember(const struct sock *sk, struct subflow *subflow)
+{
+	const struct tcp_sock *tp = (const struct tcp_sock *)sk;
+
+	subflow->seen_cwnd = tp->snd_cwnd;
+	subflow->seen_delivered = tp->delivered;
+}
+
+static __always_inline void subflow_begin(struct sock *sk, struct subflow *subflow)
+{
+	subflow->token = token_of(sk);
+	subflow->number = 0;
+	subflow->state = BPF_CORE_READ_BITFIELD((struct inet_connection_sock *)sk, icsk_ca_state);
+	subflow->fraction = 0;
+	subflow->delivered_at_loss = ((struct tcp_sock *)sk)->delivered;
+	subflow->last_interval_segments = 0;
+	subflow_remember(sk, subflow);
+	if (subflow->token == 0) {
+		__sync_fetch_and_add(&ccdrl_coupling_counters.plain, 1);
+		return;
+	}
+	__sync_fetch_and_add(&ccdrl_coupling_counters.subflows, 1);
+	/* A passive subflow is still in SYN_RECV here, with the handshake behind it. */
+	member_enlist(sk, subflow, true);
+	if (subflow->number == 0)
+		__sync_fetch_and_add(&ccdrl_coupling_counters.unlisted, 1);
+}
+
+/* Asked once for each episode of loss, time-out or ECN: where one of OLIA's intervals ends and the next begins. A second episode
+   before anything was delivered ends none. */
+static __always_inline void subflow_signal(struct sock *sk, struct subflow *subflow)
+{
+	__u32 delivered = ((struct tcp_sock *)sk)->delivered;
+
+	if (delivered != subflow->delivered_at_loss)
+		subflow->last_interval_segments = delivered - subflow->delivered_at_loss;
+	subflow->delivered_at_loss = delivered;
+	subflow->fraction = 0;
+}
+
+/* Begins each callback that looks at the window, but init: what a kernel did without asking (missed.h). */
+static __always_inline void subflow_catch_up(struct sock *sk, struct subflow *subflow)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+	__u32 state = BPF_CORE_READ_BITFIELD((struct inet_connection_sock *)sk, icsk_ca_state);
+	struct missed_window window = {
+		.cwnd = tp->snd_cwnd, .ssthresh = tp->snd_ssthresh, .prior_cwnd = tp->prior_cwnd,
+		.seen_cwnd = subflow->seen_cwnd, .delivered = tp->delivered - subflow->seen_delivered,
+		.is_entry_missed = state >= TCP_CA_CWR && subflow->state < TCP_CA_CWR,
+		.wanted_ssthresh = coupling_half(tp->prior_cwnd),
+	};
+
+	/* Not before the kernel has come to init: the ACK of the SYN is an ACK too. */
+	if (subflow->seen_cwnd == 0 && BPF_CORE_READ_BITFIELD((struct inet_connection_sock *)sk, icsk_ca_initialized))
+		subflow_begin(sk, subflow);
+	if (subflow->seen_cwnd == 0)
+		return;
+	if (window.is_entry_missed)
+		subflow_signal(sk, subflow);
+	if (missed_repair(&window)) {
+		__sync_fetch_and_add(&ccdrl_coupling_counters.repaired, 1);
+		tp->snd_cwnd = window.cwnd;
+		tp->snd_ssthresh = window.ssthresh;
+	}
+	subflow->state = state;
+}
+
 static __always_inline void subflow_grow(struct sock *sk, __u32 ack, __u32 acked, __s64 (*gain)(const struct coupling_rows *))
 {
 	struct subflow *subflow = subflow_of(sk);
@@ -205,6 +148,7 @@ static __always_inline void subflow_grow(struct sock *sk, __u32 ack, __u32 acked
 	struct coupling_rows rows;
 	__u32 fraction;
 
+	subflow_catch_up(sk, subflow);
 	if (subflow->token != 0 && subflow->number == 0)
 		member_enlist(sk, subflow, is_open(sk));
 	if (subflow_couple(&rows, sk, subflow) == 0) {
@@ -221,28 +165,14 @@ static __always_inline void subflow_grow(struct sock *sk, __u32 ack, __u32 acked
 		}
 	}
 	member_publish(sk, subflow, is_open(sk));
+	subflow_remember(sk, subflow);
 }
 
 SEC("struct_ops/coupling_init")
 void BPF_PROG(coupling_init, struct sock *sk)
 {
-	struct subflow *subflow = subflow_of(sk);
-
-	subflow->token = token_of(sk);
-	subflow->number = 0;
-	subflow->state = TCP_CA_Open;
-	subflow->fraction = 0;
-	subflow->delivered_at_loss = ((struct tcp_sock *)sk)->delivered;
-	subflow->last_interval_segments = 0;
-	if (subflow->token == 0) {
-		__sync_fetch_and_add(&ccdrl_coupling_counters.plain, 1);
-		return;
-	}
-	__sync_fetch_and_add(&ccdrl_coupling_counters.subflows, 1);
-	/* A passive subflow is still in SYN_RECV here, with the handshake behind it. */
-	member_enlist(sk, subflow, true);
-	if (subflow->number == 0)
-		__sync_fetch_and_add(&ccdrl_coupling_counters.unlisted, 1);
+	entries_sweep();
+	subflow_begin(sk, subflow_of(sk));
 }
 
 SEC("struct_ops/coupling_release")
@@ -251,9 +181,21 @@ void BPF_PROG(coupling_release, struct sock *sk)
 	struct subflow *subflow = subflow_of(sk);
 	struct member_key key = { subflow->token, subflow->number };
 
-	if (key.number != 0)
+	if (key.number != 0) {
+		entry_forget(sk, subflow);
 		bpf_map_delete_elem(&ccdrl_members, &key);
+	}
 	subflow->number = 0;
+}
+
+SEC("struct_ops/coupling_pkts_acked")
+void BPF_PROG(coupling_pkts_acked, struct sock *sk, const struct ack_sample *sample)
+{
+	struct subflow *subflow = subflow_of(sk);
+
+	subflow_catch_up(sk, subflow);
+	if (subflow->seen_cwnd != 0)
+		subflow_remember(sk, subflow);
 }
 
 /* Called at every time-out too, before icsk_retransmits counts it. */
@@ -264,25 +206,16 @@ void BPF_PROG(coupling_set_state, struct sock *sk, __u8 new_state)
 	bool is_dead = new_state == TCP_CA_Loss &&
 	    ((struct inet_connection_sock *)sk)->icsk_retransmits >= DEAD_RETRANSMITS;
 
+	subflow_catch_up(sk, subflow);
 	subflow->state = new_state;
 	member_publish(sk, subflow, is_open(sk) && !is_dead);
-}
-
-/* Asked once for each episode of loss, time-out or ECN: where one of OLIA's intervals ends and the next begins. A second episode
-   before anything was delivered ends none. */
-static __always_inline void subflow_signal(struct sock *sk, struct subflow *subflow)
-{
-	__u32 delivered = ((struct tcp_sock *)sk)->delivered;
-
-	if (delivered != subflow->delivered_at_loss)
-		subflow->last_interval_segments = delivered - subflow->delivered_at_loss;
-	subflow->delivered_at_loss = delivered;
-	subflow->fraction = 0;
+	subflow_remember(sk, subflow);
 }
 
 SEC("struct_ops/coupling_ssthresh")
 __u32 BPF_PROG(coupling_ssthresh, struct sock *sk)
 {
+	subflow_catch_up(sk, subflow_of(sk));
 	subflow_signal(sk, subflow_of(sk));
 	return coupling_half(((struct tcp_sock *)sk)->snd_cwnd);
 }
@@ -293,6 +226,7 @@ __u32 BPF_PROG(balia_ssthresh, struct sock *sk)
 	struct subflow *subflow = subflow_of(sk);
 	struct coupling_rows rows;
 
+	subflow_catch_up(sk, subflow);
 	subflow_signal(sk, subflow);
 	if (subflow_couple(&rows, sk, subflow) == 0)
 		return coupling_half(((struct tcp_sock *)sk)->snd_cwnd);
@@ -331,6 +265,7 @@ struct tcp_congestion_ops ccdrl_lia = {
 	.cong_avoid = (void *)lia_cong_avoid,
 	.ssthresh = (void *)coupling_ssthresh,
 	.undo_cwnd = (void *)coupling_undo_cwnd,
+	.pkts_acked = (void *)coupling_pkts_acked,
 	.flags = CONG_NON_RESTRICTED,
 	.name = "ccdrl_lia",
 };
@@ -343,6 +278,7 @@ struct tcp_congestion_ops ccdrl_olia = {
 	.cong_avoid = (void *)olia_cong_avoid,
 	.ssthresh = (void *)coupling_ssthresh,
 	.undo_cwnd = (void *)coupling_undo_cwnd,
+	.pkts_acked = (void *)coupling_pkts_acked,
 	.flags = CONG_NON_RESTRICTED,
 	.name = "ccdrl_olia",
 };
@@ -355,6 +291,7 @@ struct tcp_congestion_ops ccdrl_balia = {
 	.cong_avoid = (void *)balia_cong_avoid,
 	.ssthresh = (void *)balia_ssthresh,
 	.undo_cwnd = (void *)coupling_undo_cwnd,
+	.pkts_acked = (void *)coupling_pkts_acked,
 	.flags = CONG_NON_RESTRICTED,
 	.name = "ccdrl_balia",
 };

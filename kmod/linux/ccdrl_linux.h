@@ -22,7 +22,7 @@
 #endif
 
 enum ccdrl_linux_limits {
-	CCDRL_LINUX_LAYOUT = 1,		/* changes with any struct of this file */
+	CCDRL_LINUX_LAYOUT = 2,		/* changes with any struct of this file */
 	CCDRL_LINUX_SLOT_BITS = 16,	/* a subflow_id is a generation above its slot */
 	CCDRL_LINUX_SLOT_NONE = 65535,	/* the slot of a subflow that got none */
 	CCDRL_LINUX_SLOTS_MAX = 65534,
@@ -65,6 +65,8 @@ struct ccdrl_linux_counters {
 	uint64_t generation_mismatch;	/* actions refused: for a subflow that is no longer in the slot */
 	uint64_t expired;		/* leases that ran out: hand-overs to the fallback */
 	uint64_t timeouts;		/* RTOs; each ends a lease */
+	uint64_t reclaimed;		/* of the closed: their sockets were gone, and the kernel had not told */
+	uint64_t repaired;		/* windows that no callback of ours had left so (missed.h) */
 };
 
 struct ccdrl_linux_info {
@@ -76,14 +78,14 @@ struct ccdrl_linux_info {
 	uint32_t reserved;
 	uint64_t loaded_us;		/* CLOCK_MONOTONIC; the first generation */
 	uint64_t generations;		/* handed out so far */
-	uint64_t padding[3];
+	uint64_t padding;
 	struct ccdrl_linux_counters counters;
 };
 
 #ifndef CCDRL_CFFI
 CCDRL_STATIC_ASSERT(sizeof(struct ccdrl_state_slot) == 256, "four cache lines");
 CCDRL_STATIC_ASSERT(sizeof(struct ccdrl_control_slot) == 64, "one cache line");
-CCDRL_STATIC_ASSERT(sizeof(struct ccdrl_linux_info) == 144, "layout 1: info");
+CCDRL_STATIC_ASSERT(sizeof(struct ccdrl_linux_info) == 144, "layout 2: info");
 #endif
 
 #endif /* CCDRL_LINUX_H */

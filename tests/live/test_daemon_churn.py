@@ -40,11 +40,12 @@ def test_two_thousand_subflows_on_fewer_slots(pin_dir, network):
     before = count_kernel(pin_dir)
     with Watcher(pin_dir) as watcher, DaemonProcess(pin_dir) as daemon:
         with Crowd(network, "ccdrl", 1000) as crowd:
+            # Joins whose SYNs the crowd drowns try again, a second later and more.
+            wait_until(lambda: count_kernel(pin_dir)["created"] - before["created"] >= 1900, "most have joined", 60.0)
             mbps = crowd.measure_mbps(3.0, 6.0)
             after = count_kernel(pin_dir)
             came = after["created"] - before["created"]
             print(f"{came} subflows, {mbps:.1f} Mbit/s, LIA {lia_mbps:.1f}")
-            assert came >= 1900
             assert after["no_slot"] - before["no_slot"] == came - SLOTS
             assert read_status(pin_dir)["slots"]["free"] == 0
             metrics = daemon.metrics()

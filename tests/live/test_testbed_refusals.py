@@ -182,7 +182,7 @@ def test_late_runs_are_discarded_and_repeated(monkeypatch):
 
 
 def test_run_that_stays_late_fails_with_one_line(monkeypatch):
-    with pytest.raises(BedError, match=r"late by 5000 us \(mean\) and 10000 us \(p99\), bounds 300 and 3000; 3 runs"):
+    with pytest.raises(BedError, match=r"late by 5000 us \(mean\) and 10000 us \(p99\), bounds 300 and 5000; 3 runs"):
         run_punctual(monkeypatch, FakeBed(*[5000.0] * 3))
 
 

@@ -108,7 +108,8 @@ static int library_open(struct ccdrl_object *object)
 /* Maps of ours that have one entry for each slot. */
 static int is_per_slot(const char *name)
 {
-	static const char *const names[] = { "ccdrl_states", "ccdrl_changes", "ccdrl_controls", "ccdrl_slots" };
+	static const char *const names[] = { "ccdrl_states", "ccdrl_changes", "ccdrl_controls", "ccdrl_slots",
+		"ccdrl_owners" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strcmp(name, names[i]) == 0)

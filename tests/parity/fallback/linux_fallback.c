@@ -105,6 +105,7 @@ struct fallback *fallback_new(uint32_t n_subflows, uint32_t mss_bytes)
 		tp->snd_cwnd_clamp = ~0U;
 		tp->is_cwnd_limited = 1;
 		ccdrl_init(&tp->inet_conn.sk);
+		tp->inet_conn.icsk_ca_initialized = 1;
 	}
 	return fallback;
 }
@@ -128,6 +129,7 @@ void fallback_ack(struct fallback *fallback, uint32_t subflow, uint32_t acked_se
 	struct rate_sample sample = { .rtt_us = srtt_us, .acked_sacked = acked_segments, .prior_in_flight = tp->snd_cwnd };
 
 	tp->srtt_us = srtt_us << 3;
+	tp->delivered += acked_segments;
 	tp->inet_conn.icsk_backoff = 0;
 	ccdrl_cong_control(&tp->inet_conn.sk, 0, FLAG_DATA_ACKED | FLAG_SND_UNA_ADVANCED, &sample);
 	if (tp->inet_conn.icsk_ca_state == DRL_STATE_LOSS && tp->snd_cwnd >= tp->snd_ssthresh)

@@ -55,7 +55,7 @@ struct inet_connection_sock {
 	struct sock sk;
 	void *icsk_ulp_data;
 	__u32 icsk_rto;
-	__u8 icsk_ca_state, icsk_backoff;
+	__u8 icsk_ca_state, icsk_ca_initialized, icsk_backoff;
 	__u64 icsk_ca_priv[13];
 };
 
@@ -67,7 +67,7 @@ struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u32 mss_cache, snd_cwnd, snd_cwnd_cnt, snd_cwnd_clamp, snd_cwnd_stamp, snd_ssthresh, prior_cwnd, prr_out;
 	__u32 packets_out, sacked_out, lost_out, retrans_out, max_packets_out, lost, snd_una, snd_nxt, snd_wnd, write_seq;
-	__u32 srtt_us, mdev_us, undo_marker, lsndtime, rate_delivered, rate_interval_us;
+	__u32 delivered, srtt_us, mdev_us, undo_marker, lsndtime, rate_delivered, rate_interval_us;
 	__u64 bytes_acked, bytes_sent, bytes_retrans;
 	struct {
 		struct minmax_sample s[3];

@@ -11,6 +11,8 @@
 #define __type(name, value) __typeof__(value) *name
 #define BPF_PROG(name, args...) name(args)
 #define BPF_CORE_READ_BITFIELD(object, field) ((object)->field)
+#define BPF_CORE_READ_BITFIELD_PROBED(object, field) ((object)->field)
+#define bpf_core_read(to, bytes, from) memcpy(to, from, bytes)
 #define bpf_core_type_id_kernel(type) 0
 #define bpf_ntohs(value) __builtin_bswap16(value)
 #define bpf_htonl(value) __builtin_bswap32(value)
