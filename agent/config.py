@@ -11,11 +11,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ccdrl.agent.imitation_config import ImitationConfig
 from ccdrl.agent.settings import build, describe, flatten, parse_assignment, read_toml, setting
 from ccdrl.bindings.errors import InputError
 from ccdrl.bindings.library import SUBFLOWS_MAX
 from ccdrl.envs.randomization import RandomizationConfig
 from ccdrl.envs.reward import RewardConfig
+from ccdrl.envs.trace_pieces import load_recorded
 
 SHIPPED = ("default", "demo")
 
@@ -61,6 +63,7 @@ class TrainingConfig:
 
     env: RandomizationConfig = field(default_factory=RandomizationConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
+    imitation: ImitationConfig = field(default_factory=ImitationConfig)
 
     def __post_init__(self) -> None:
         """Refuse combinations that no single range excludes (InputError)."""
@@ -86,6 +89,9 @@ def check_parts(config: TrainingConfig) -> None:
     for key, value in config.flat().items():
         if not key.startswith(("env.", "reward.")) or isinstance(value, bool | str):
             continue
+        if key == "env.trace_files":
+            check_traces(value)
+            continue
         numbers = value if isinstance(value, list) else [value]
         if key == "env.slot_rows":
             if not numbers or not all(1 <= number <= SUBFLOWS_MAX for number in numbers):
@@ -94,6 +100,15 @@ def check_parts(config: TrainingConfig) -> None:
             raise InputError(f"{key}: not negative, and a range with its lower end first, expected, not {value}")
         elif key.endswith("_probability") and value > 1:
             raise InputError(f"{key}: a probability from 0 to 1 expected, not {value}")
+
+
+def check_traces(files: Sequence[str]) -> None:
+    """Raise InputError for a file that is no trace: found out now, and not in the middle of a training."""
+    for file in files:
+        try:
+            load_recorded(file)
+        except InputError as error:
+            raise InputError(f"env.trace_files: {error}") from None
 
 
 def load_config(

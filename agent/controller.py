@@ -110,7 +110,7 @@ class Controller:
         decisions = self.guard.limit_actions(self.policy.act(observations))
         self._observer.remember(rows, decisions)
         actions = make_actions(len(rows))
-        map_actions(decisions, records, due.intervals_us, actions)
+        map_actions(decisions, self._observer.get_steps(rows), records, due.intervals_us, actions)
         self.guard.limit_windows(actions)
         self.decisions += len(rows)
         if self._tap is not None:

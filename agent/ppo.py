@@ -158,6 +158,7 @@ class RowPPO(PPO):
         self.scaler = RewardScaler(env.num_envs, config.gamma) if config.has_reward_scaling else None
         self.sums = RolloutSums()
         self.rows = env
+        self.disturb: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
 
     @property
     def network(self) -> ActorCritic:
@@ -190,7 +191,8 @@ class RowPPO(PPO):
                 buffer.actions[t] = actions.numpy()
                 buffer.values[t] = values.numpy()
                 buffer.log_probs[t] = log_probs.numpy()
-                step = env.step_rows(np.clip(buffer.actions[t, :, 0], -1.0, 1.0))
+                taken = np.clip(buffer.actions[t, :, 0], -1.0, 1.0)
+                step = env.step_rows(taken if self.disturb is None else self.disturb(taken))
                 done = step.terminated | step.truncated
                 self._check(step.observations, step.rewards)
                 rewards = self.scaler.scale(step.rewards, done) if self.scaler else step.rewards

@@ -26,6 +26,7 @@ import torch
 from ccdrl.agent import checkpoint
 from ccdrl.agent.config import TrainingConfig
 from ccdrl.agent.export import find_provenance, make_artifact
+from ccdrl.agent.imitation import Imitator, Teacher
 from ccdrl.agent.ppo import RowPPO, TrainingDivergedError
 from ccdrl.agent.sb3_env import RowEnv, RowVecEnv
 from ccdrl.agent.settings import build, to_toml
@@ -50,12 +51,20 @@ class Callback(Protocol):
 
 
 class Trainer:
-    """PPO over a vector env in one process. Not re-entrant: torch's and numpy's global generators are its own."""
+    """Imitation and PPO over a vector env in one process.
+
+    Not re-entrant: torch's and numpy's global generators are its own.
+    """
 
     def __init__(
-        self, config: TrainingConfig, make_env: MakeEnv, out: Path, callbacks: Sequence[Callback] = ()
+        self,
+        config: TrainingConfig,
+        make_env: MakeEnv,
+        out: Path,
+        callbacks: Sequence[Callback] = (),
+        teacher: Teacher | None = None,
     ) -> None:
-        """Build network and env; nothing is written before `run`."""
+        """Build network and env; nothing is written before `run`. config.imitation needs a teacher."""
         self.config = config
         self.out = out
         self.callbacks = callbacks
@@ -72,6 +81,9 @@ class Trainer:
         self.env = RowVecEnv(make_env(self._env_seed()))
         try:
             self.ppo = RowPPO(config, self.env)
+            self.imitator: Imitator | None = None
+            if teacher is not None and config.imitation.steps:
+                self.imitator = Imitator(config.imitation, self.ppo, teacher)
         except BaseException:
             self.env.close()
             raise
@@ -177,13 +189,20 @@ class Trainer:
             self.ppo.network.set_normaliser(self.ppo.moments.freeze(self.config.observation_limit))
 
     def _update(self) -> None:
-        """One rollout, one PPO update, checkpoint when due, callbacks."""
+        """One rollout, one update of the phase we are in, checkpoint when due, callbacks."""
+        imitator = self.imitator if self.steps < self.config.imitation.steps else None
+        self.ppo.disturb = imitator.disturb if imitator is not None else None
         begin, packets_before = time.monotonic(), self.env.rows.count_packets()
         self._collect()
         middle = time.monotonic()
-        self.ppo._update_current_progress_remaining(self.steps, self.config.total_steps)
-        self.ppo.train()
-        scalars = self.ppo.check_update()
+        if imitator is not None:
+            scalars = imitator.train()
+        else:
+            searched = max(self.config.total_steps - self.config.imitation.steps, 1)
+            self.ppo._update_current_progress_remaining(self.steps - self.config.imitation.steps, searched)
+            self.ppo.train()
+            scalars = {}
+        scalars |= self.ppo.check_update()
         self._absorb()
         end = time.monotonic()
         rows = self.config.rollout_steps * self.env.num_envs
@@ -208,6 +227,8 @@ class Trainer:
         The last rollout was bootstrapped with the critic, so no episode counts as ended by this.
         """
         self._renewals += advance
+        if self.imitator is not None:
+            self.imitator.forget()
         self.env.replace(self._make_env(self._env_seed()))
         self.ppo.start_episodes()
 

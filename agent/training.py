@@ -92,6 +92,7 @@ def train(
     from ccdrl.agent.callbacks import Comparison, ProgressDisplay, ScalarWriter  # noqa: PLC0415
     from ccdrl.agent.trainer import Callback, Trainer, TrainingDivergedError, resume_config  # noqa: PLC0415
     from ccdrl.agent.validation import Validation  # noqa: PLC0415
+    from ccdrl.envs.teacher import compute_teacher_actions  # noqa: PLC0415
     from ccdrl.envs.vector import VectorEnv  # noqa: PLC0415
 
     saved = None
@@ -115,7 +116,7 @@ def train(
     def make_env(seed: int) -> Any:
         return VectorEnv(settings.simulators, seed, settings.threads, settings.env, settings.reward)
 
-    trainer = Trainer(config, make_env, out, [*callbacks, ProgressDisplay(), ScalarWriter()])
+    trainer = Trainer(config, make_env, out, [*callbacks, ProgressDisplay(), ScalarWriter()], compute_teacher_actions)
     if saved is not None:
         trainer.restore(saved)
     if started is not None:

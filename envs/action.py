@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """From actions to windows, pacing rates and leases: the same code for the environments and for a live agent."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ccdrl.bindings.decision.actions import ActionMapper, ActionRule
+from ccdrl.bindings.decision.library import StepArray
 from ccdrl.bindings.library import ActionArray, SampleArray
 
-ACTION_VERSION = "1-multiplicative"
+ACTION_VERSION = "2-coupled"
 """Names the mapping below; an artifact of another one is refused."""
 INTERVAL_MIN_US = 10_000
 INTERVAL_MAX_US = 100_000
@@ -17,12 +20,18 @@ LEASE_SRTTS = 4.0
 PACING_GAIN = 1.25
 """The pacing rate above cwnd / srtt: a window that grows within an RTT is not held back, a burst is spread."""
 CWND_MAX_BYTES = float(1 << 30)
+NEUTRAL = 0.2
+"""Actions within +- this leave the window to the coupling."""
+COUPLED_STEP_MIN, COUPLED_STEP_MAX = math.log2(0.7), 1.0
+DITHER_MAX = 0.3
+"""Bounds of the observer's two steps (bindings/decision/observer.c), log2 of factors."""
 GROWTH_SEGMENTS = 10.0
 """A window may exceed twice what is in the network by this much (IW10), so that it grows only where it is used."""
 
 
 _MAPPER = ActionMapper(
     ActionRule(
+        neutral=NEUTRAL,
         growth_segments=GROWTH_SEGMENTS,
         cwnd_max_bytes=CWND_MAX_BYTES,
         pacing_gain=PACING_GAIN,
@@ -40,18 +49,21 @@ def compute_monitor_interval_us(srtt_us: float) -> int:
 
 def map_actions(
     actions: NDArray[np.float32],
+    steps: StepArray,
     samples: SampleArray,
     interval_us: NDArray[np.float64] | float,
     out: ActionArray,
 ) -> None:
     """Fill `out` with one cwnd action for each sample.
 
-    The window (see `select_window`) becomes window * 2 ** (a * min(1, interval / r)), within [2 MSS, 1 GiB]; r is the
-    lower of srtt and the newest RTT, as an srtt that a stalled path has inflated would freeze window and pacing. Growth
-    stops at twice the bytes in the network plus ten segments, as an unused window says nothing about the path (RFC
-    7661). Pacing is 1.25 * cwnd / r. The lease is 4 srtt within [100 ms, 2 s]. An action that is not finite, and one
-    for a subflow without an RTT sample, becomes no action (subflow_id 0). Actions outside [-1, 1] are clipped.
-    `interval_us` is the time until the next decision, for each row or for all. The arithmetic is C
-    (bindings/decision/action.c).
+    An action a within +-NEUTRAL leaves the window (see `select_window`) to the coupling: it becomes window * 2 **
+    (coupled step). Beyond, it becomes window * 2 ** (sign(a) * (|a| - NEUTRAL) / (1 - NEUTRAL) * min(1, interval / r)),
+    or goes as far as the coupled step if that is further in the same direction. Then the dither's step is added. Both
+    steps are the observer's, log2, float64 (N,). The result is kept within [2 MSS, 1 GiB]; r is the lower of srtt and
+    the newest RTT, as an srtt that a stalled path has inflated would freeze window and pacing. Growth stops at twice
+    the bytes in the network plus ten segments, as an unused window says nothing about the path (RFC 7661). Pacing is
+    1.25 * cwnd / r. The lease is 4 srtt within [100 ms, 2 s]. An action that is not finite, and one for a subflow
+    without an RTT sample, becomes no action (subflow_id 0). Actions outside [-1, 1] are clipped. `interval_us` is the
+    time until the next decision, for each row or for all. The arithmetic is C (bindings/decision/action.c).
     """
-    _MAPPER.map(actions, samples, interval_us, out)
+    _MAPPER.map(actions, steps, samples, interval_us, out)

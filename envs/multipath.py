@@ -40,11 +40,11 @@ class MultipathEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     ## Action
     Box(-1, 1, (n_subflows,), float32). A step lasts one monitor interval, the lowest srtt within [10 ms, 100 ms]. An
-    action a makes a subflow's window cwnd * 2 ** (a * min(1, interval / r)), r the lower of srtt and the newest RTT, at
+    action within +-0.2 leaves a subflow's window to the coupling, 1 doubles it in an RTT and -1 halves it; it is at
     least 2 MSS (envs/action.py).
 
     ## Reward
-    Utility of the connection's share of the max-min fair rate, minus its share of queueing delay, minus the losses it
+    Utility of the connection's share of the coupled equilibrium, minus its share of queueing delay, minus the losses it
     caused, minus what it takes beyond the fair share from others (envs/reward.py). `info` has the terms as
     reward_<term>, and goodput_ratio, queue_delay_ratio, loss_ratio, time_s and cwnd_bytes.
 
@@ -117,7 +117,13 @@ class MultipathEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         if self._batch is None:
             raise RuntimeError("MultipathEnv: reset() comes before step()")
         chosen = np.asarray(action, np.float32).reshape(self.n_subflows)
-        map_actions(chosen, self._batch.samples, float(self._interval_us), self._batch.actions)
+        map_actions(
+            chosen,
+            self._observer.get_steps(self._rows),
+            self._batch.samples,
+            float(self._interval_us),
+            self._batch.actions,
+        )
         self._observer.remember(self._rows, chosen)
         self._now_ns = min(self._now_ns + self._interval_us * 1000, self._end_ns)
         self._batch.step(self._now_ns)

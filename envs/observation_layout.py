@@ -36,6 +36,10 @@ SUBFLOW_COLUMNS = (
     Column("queue_max_8", "rising maximum of log2(s / m), 8 srtt", "peak queue, recent"),
     Column("queue_min_32", "falling minimum of log2(s / m), 32 srtt", "standing queue that no drain of ours removes"),
     Column("queue_max_32", "rising maximum of log2(s / m), 32 srtt", "peak queue, long: the buffer's depth"),
+    Column(
+        "queue_min_128", "falling minimum of log2(s / m), 128 srtt", "has the queue been empty in a sawtooth's time"
+    ),
+    Column("queue_max_128", "rising maximum of log2(s / m), 128 srtt", "peak queue of a sawtooth's time"),
     Column("queue_segments", "log2(1 + (1 - m / s) * cwnd / mss) / 4", "our segments in the queue"),
     Column("peak_segments", "log2(1 + (1 - 2 ** -queue_max_32) * cwnd / mss) / 4", "our segments in the longest queue"),
     Column("interval", "log2(dt / s)", "monitor interval in srtt"),
@@ -55,6 +59,16 @@ SUBFLOW_COLUMNS = (
     Column("srtt_trend_8", "log2(s) - E8[log2(s)]", "delay against its recent course"),
     Column("srtt_trend_32", "log2(s) - E32[log2(s)]", "delay against its long course"),
     Column("elasticity", "E32[c * q] / (E32[c * c] + 0.0003)", "how far the queue follows our window: our part of it"),
+    Column(
+        "dither_response", "E128[d * q] / (E128[d * d] + 0.0001)", "the same of the dither alone, over a longer time"
+    ),
+    Column(
+        "rate_response", "E128[d * v] / (E128[d * d] + 0.0001)", "does the rate follow the window: is the path not full"
+    ),
+    Column(
+        "queue_alien", "sqrt(E32[q * q] - E32[c * q] ** 2 / (E32[c * c] + 0.0003))", "what the queue does of itself"
+    ),
+    Column("coupled_step", "log2 of the coupled window's factor in this interval", "what a neutral action does"),
 )
 """From the subflow's own samples."""
 
@@ -96,9 +110,10 @@ OBSERVATION_VERSION = f"1-{_DIGEST:08x}"
 SYMBOLS = """\
 s, r, m: smoothed, newest and lowest RTT; cwnd: the window, or ssthresh while the datapath reduces; r' and a' are the
 previous interval's; dt: time since the previous observation; acked, sent, lost: bytes in it; E4, E32: exponentially
-weighted sums over 4 and 32 srtt; rate: acked / dt smoothed over one srtt; top: recent maximum of rate, which decays
-over 16 srtt; g: segments between loss events, their average or the present run if that is longer (RFC 5348 section
-5); c, q: cwnd_trend_8 and srtt_trend_8."""
+weighted sums over 4 and 32 srtt (means for products and trends; E8 and E128 alike); rate: acked / dt smoothed over one
+srtt; top: recent maximum of rate, which decays over 16 srtt; d: the dither of the window one interval ago, log2; g:
+segments between loss events, their average or the present run if that is longer (RFC 5348 section 5); c, q:
+cwnd_trend_8 and srtt_trend_8; v: log2(rate) against its mean over 8 srtt."""
 """What the formulas' letters mean."""
 
 

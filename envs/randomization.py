@@ -15,6 +15,7 @@ from ccdrl.bindings.library import HEADER_BYTES
 from ccdrl.bindings.network import EventConfig, FlowConfig, LinkConfig, LossConfig, PathConfig, TraceConfig
 from ccdrl.bindings.simulator import Simulator
 from ccdrl.envs.timeline import Timeline
+from ccdrl.envs.trace_pieces import draw_piece
 
 NS_PER_MS = 1_000_000
 MSS_BYTES = 1448
@@ -72,6 +73,8 @@ class RandomizationConfig:
     delay_step_probability: float = 0.05
     trace_probability: float = 0.08
     """A link's capacity varies as in a cellular network."""
+    trace_files: tuple[str, ...] = ()
+    """Files whose pieces these links take instead of drawn capacity, scaled to the link's rate (docs/scenarios.md)."""
     episode_ticks: tuple[int, int] = (100, 300)
     """Uniform; a tick is one monitor interval."""
     tick_srtts: tuple[float, float] = (0.5, 2.0)
@@ -222,6 +225,8 @@ class _Draw:
 
     def draw_trace(self, mean_bps: float, length_ns: int) -> TraceConfig:
         """Log-normal capacity with memory, as of a cellular link: steps of 0.3 to 3 s, within a factor of 20 and 3."""
+        if self.config.trace_files:
+            return draw_piece(self.rng, self.config.trace_files, mean_bps, length_ns)
         step_ns = int(self.log_uniform((300.0, 3000.0)) * NS_PER_MS)
         count = max(2, min(64, length_ns // step_ns + 1))
         memory, spread = self.rng.uniform(0.5, 0.98), self.rng.uniform(0.2, 0.8)

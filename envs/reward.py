@@ -5,7 +5,8 @@ For each connection and interval
 
     reward = U(x / x*) - w_delay * D - w_loss * max(0, L - p) - w_harm * max(0, x / x* - margin)
 
-x is the delivery rate smoothed over one RTT and x* the connection's max-min fair rate (envs/fair_share.py). U is
+x is the delivery rate smoothed over one RTT and x* the connection's rate in the coupled equilibrium, which RFC 6356 is
+for (envs/coupled_share.py). U is
 1 + log2(u) / 5 within [0, 1]: losing half of the share costs the same wherever one starts, and nothing is won above it.
 D is the share of the RTT that queues add, L the loss ratio over about 4 srtt, p the network's random loss.
 """

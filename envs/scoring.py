@@ -15,10 +15,14 @@ Floats = NDArray[np.float64]
 
 PRIVILEGED_NAMES = (
     "share_ratio", "ideal_capacity", "is_shared", "has_rival", "true_queue", "buffer", "random_loss", "n_users",
-    "true_cwnd_bdp", "bdp_mss", "path_share",
+    "true_cwnd_bdp", "bdp_mss", "path_share", "target_cwnd", "has_stranger",
 )  # fmt: skip
 """What the critic sees beside the observation while training; none of it exists outside the simulator."""
 PRIVILEGED_SIZE = len(PRIVILEGED_NAMES)
+QUEUE_SEGMENTS = 3.0
+QUEUE_BDP = 0.03
+BUFFER_SHARE = 0.3
+"""The queue that a target window keeps at most: segments and part of the BDP, and part of the buffer."""
 _LIMIT = 10.0
 _RATE_MIN = 1e3
 """Bits a second; keeps ratios finite while every link is down."""
@@ -30,7 +34,7 @@ class Score:
 
     reward: NDArray[np.float32]
     goodput_ratio: Floats
-    """Smoothed delivery rate over the max-min fair rate."""
+    """Smoothed delivery rate over that of the coupled equilibrium."""
     queue_delay_ratio: Floats
     loss_ratio: Floats
     fairness: Floats
@@ -56,6 +60,9 @@ class Scorer:
         self._buffer_us = np.zeros(capacity)
         self._random_loss = np.zeros(capacity)
         self._n_users = np.ones(capacity)
+        self._target_bps = np.zeros(capacity)
+        self._target_base_us = np.ones(capacity)
+        self._has_stranger = np.zeros(capacity, bool)
 
     def assign(self, rows: slice, connections: NDArray[np.int64], network: int) -> None:
         """Make the rows subflows of these connections (one number for each row, ascending), all in one network."""
@@ -82,6 +89,9 @@ class Scorer:
         self._buffer_us[rows] = conditions.buffer_us
         self._random_loss[rows] = conditions.random_loss
         self._n_users[rows] = conditions.n_users
+        self._target_bps[rows] = conditions.target_bps
+        self._target_base_us[rows] = conditions.target_base_us
+        self._has_stranger[rows] = conditions.has_stranger
 
     def score(self, observer: Observer, samples: SampleArray, rows: Rows) -> tuple[Score, NDArray[np.float32]]:
         """Return the rewards and the privileged columns float32[len(rows), PRIVILEGED_SIZE].
@@ -139,6 +149,18 @@ class Scorer:
         index = np.square(total) / np.maximum(count * squares, 1e-12)
         return np.asarray(index[self._network[rows]])
 
+    def _compute_target_cwnd(self, rows: Rows, samples: SampleArray) -> Floats:
+        """Return the windows (bytes) that carry the target rates, with a few segments in the queue of each path.
+
+        With a stranger on the path its queue is there whatever we do.
+        """
+        base, mss = self._target_base_us[rows], np.maximum(samples["mss_bytes"], 1.0)
+        round_trip_us = np.where(self._has_stranger[rows], np.maximum(samples["srtt_us"], base), base)
+        empty = self._target_bps[rows] * base * 1.25e-7
+        room = BUFFER_SHARE * self._target_bps[rows] * self._buffer_us[rows] * 1.25e-7
+        queue = np.minimum(QUEUE_SEGMENTS * mss + QUEUE_BDP * empty, room)
+        return np.asarray(np.maximum(self._target_bps[rows] * round_trip_us * 1.25e-7 + queue, 2.0 * mss))
+
     def _observe(self, rows: Rows, samples: SampleArray, rate: Floats, ratio: Floats) -> NDArray[np.float32]:
         capacity, base = self._capacity_bps[rows], self._base_us[rows]
         bdp_bytes = capacity * base * 1.25e-7
@@ -156,5 +178,7 @@ class Scorer:
             np.log2(np.maximum(samples["cwnd_bytes"], 1) / np.maximum(bdp_bytes, 1.0)),
             np.log2(np.maximum(bdp_bytes / mss, 1e-3)) / 8.0,
             rate / capacity,
+            np.log2(self._compute_target_cwnd(rows, samples) / np.maximum(samples["cwnd_bytes"], 1)),
+            self._has_stranger[rows],
         )
         return np.asarray(np.clip(np.stack(columns, axis=1), -_LIMIT, _LIMIT), np.float32)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ccdrl.bindings.library import HEADER_BYTES
 from ccdrl.bindings.network import EventConfig, FlowConfig, LinkConfig, LossConfig, PathConfig, TraceConfig
-from ccdrl.envs.fair_share import Demand, compute_fair_rates, compute_payload_share
+from ccdrl.envs.coupled_share import compute_coupled_rates
+from ccdrl.envs.fair_share import Demand, compute_payload_share
 from ccdrl.envs.traces import OPPORTUNITY_BYTES
 
 Floats = NDArray[np.float64]
@@ -25,6 +26,8 @@ _NOT_LOSS_BASED = ("drl", "bbr", "wvegas", "fixed")
 _RENO_CONSTANT = 1.5
 """Rate of a Reno flow is about sqrt(3 / 2p) / RTT segments a second; a rival is granted this factor of it (CUBIC)."""
 
+_JITTER_MEAN = 0.7
+
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
@@ -32,7 +35,7 @@ class Conditions:
 
     until_ns: int
     ideal_bps: Floats
-    """c: max-min fair goodput, payload bits a second; at least one segment an RTT."""
+    """c: goodput in the coupled equilibrium (envs/coupled_share.py), payload bit/s; at least a segment an RTT."""
     is_shared: NDArray[np.bool_]
     """c: another connection is active on one of its links, and there is something to share."""
     has_rival: NDArray[np.bool_]
@@ -47,6 +50,12 @@ class Conditions:
     """r: probability that a segment is lost at random on the path."""
     n_users: Floats
     """r: connections on the path's busiest link, this one included."""
+    target_bps: Floats
+    """r: the subflow's part of ideal_bps."""
+    target_base_us: Floats
+    """r: RTT without queues that segments see on average: base_us and the jitter."""
+    has_stranger: NDArray[np.bool_]
+    """r: a connection that is not the agents' is active on one of the subflow's links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,7 @@ class _Users:
     is_shared: NDArray[np.bool_]
     has_rival: NDArray[np.bool_]
     n_users: Floats
+    has_stranger: NDArray[np.bool_]
 
 
 def compute_loss_ratio(loss: LossConfig) -> float:
@@ -129,10 +139,11 @@ class Timeline:
             Demand(self._routes[i], self._limit(self._flows[i], i in self._agents, rates, delays, losses))
             for i in users.active
         ]
-        fair = compute_fair_rates(payload, demands)
+        coupled = compute_coupled_rates(payload, demands)
         base_s = np.array([self._base_s(path, mss_bytes, rates, delays) for path in self._paths])
-        floor = 8.0 * mss_bytes / max(float(base_s.max()), 1e-4)  # a segment an RTT; fair is 0 in an outage
-        ideal = fair[[users.active.index(i) for i in self._agents]]
+        floor = 8.0 * mss_bytes / max(float(base_s.max()), 1e-4)  # a segment an RTT; there is none in an outage
+        target = [coupled[users.active.index(i)] for i in self._agents]
+        ideal = np.array([rates.sum() for rates in target])
         slowest = [min(path.links, key=lambda link: rates[link]) for path in self._paths]
         return Conditions(
             until_ns=until_ns,
@@ -144,6 +155,9 @@ class Timeline:
             buffer_us=np.array([self._buffer_us(link, rates[link]) for link in slowest]),
             random_loss=np.array([_combine(losses[link] for link in path.links) for path in self._paths]),
             n_users=users.n_users,
+            target_bps=np.concatenate(target),
+            target_base_us=base_s * 1e6 + np.array([self._jitter_us(path) for path in self._paths]),
+            has_stranger=users.has_stranger,
         )
 
     def _find_users(self, now_ns: int) -> "_Users":
@@ -170,6 +184,7 @@ class Timeline:
             np.array([any(len(users[k]) > 1 for path in self._routes[i] for k in path) for i in self._agents]),
             np.array([any(rivals[link] for link in path.links) for path in self._paths]),
             np.array([float(max(len(users[link]) for link in path.links)) for path in self._paths]),
+            np.array([any(users[link] - set(self._agents) for link in path.links) for path in self._paths]),
         )
         return self._users
 
@@ -178,6 +193,10 @@ class Timeline:
         propagation = 2.0 * (sum(delays[link] for link in path.links) + path.extra_delay_ns) * 1e-9
         bits = 8.0 * (mss_bytes + HEADER_BYTES)
         return propagation + sum(bits / rates[link] for link in path.links if rates[link] > 0.0)
+
+    def _jitter_us(self, path: PathConfig) -> float:
+        """Return the mean extra delay: above half of the largest, as packets keep their order."""
+        return _JITTER_MEAN * sum(self._links[link].jitter_ns for link in path.links) * 1e-3
 
     def _limit(
         self, flow: FlowConfig, is_agent: bool, rates: list[float], delays: list[int], losses: list[float]

@@ -109,7 +109,7 @@ class VectorEnv:
             raise RuntimeError("VectorEnv: reset() comes before step()")
         batch = self._batch
         chosen = np.asarray(actions, np.float32).reshape(self.n_rows)
-        map_actions(chosen, batch.samples, self._interval_us, batch.actions)
+        map_actions(chosen, self._observer.get_steps(self._rows), batch.samples, self._interval_us, batch.actions)
         self._observer.remember(self._rows, chosen)
         self._now_ns += self._tick_ns
         batch.step(self._now_ns)

@@ -66,8 +66,9 @@ class ActorCritic(nn.Module):
         self.scale.copy_(torch.from_numpy(normaliser.scale()))
 
     def normalise(self, observations: Tensor) -> Tensor:
-        """Standardise and clip raw observations (N, F + P)."""
-        return ((observations - self.shift) * self.scale).clamp(-self.limit, self.limit)
+        """Standardise and clip raw observations (N, F + P), or their first columns."""
+        columns = slice(observations.shape[1])
+        return ((observations - self.shift[columns]) * self.scale[columns]).clamp(-self.limit, self.limit)
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Return the action's mean (N, 1) and the value (N,) of raw observations (N, F + P)."""
@@ -75,9 +76,8 @@ class ActorCritic(nn.Module):
         return self.actor(rows[:, : self.observation_size]), self.critic(rows).squeeze(1)
 
     def mean_action(self, observations: Tensor) -> Tensor:
-        """Return the action's mean (N, 1), not clipped."""
-        rows = self.normalise(observations)
-        mean: Tensor = self.actor(rows[:, : self.observation_size])
+        """Return the action's mean (N, 1), not clipped; the privileged columns may be missing."""
+        mean: Tensor = self.actor(self.normalise(observations[:, : self.observation_size]))
         return mean
 
     def value(self, observations: Tensor) -> Tensor:

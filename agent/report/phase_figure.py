@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter
 from ccdrl.agent.report.canvas import WIDTH_IN, drawing, export_svg
 from ccdrl.agent.report.palette import INK, MUTED
 from ccdrl.agent.suite.phase import LOSS_MAX, QUEUE_RATIO_MAX, Phase
+from ccdrl.envs.action import NEUTRAL
 
 HEIGHT_IN = 3.7
 LEVELS = np.linspace(-1.0, 1.0, 21)
@@ -23,11 +24,12 @@ DOTS_MAX = 500
 
 
 def draw_phase(axes: Axes, phase: Phase) -> None:
-    """Draw one policy; the heavy line is where the window stays, dots are recorded decisions."""
+    """Draw one policy; between the heavy lines the coupling decides, dots are recorded decisions."""
     height = np.sqrt(phase.loss)
     axes.contourf(phase.rtt_ratio, height, phase.action, levels=LEVELS, cmap=COLORS, extend="both")
-    if phase.action.min() < 0 < phase.action.max():
-        axes.contour(phase.rtt_ratio, height, phase.action, levels=[0.0], colors=[INK], linewidths=1.6)
+    edges = [edge for edge in (-NEUTRAL, NEUTRAL) if phase.action.min() < edge < phase.action.max()]
+    if edges:
+        axes.contour(phase.rtt_ratio, height, phase.action, levels=edges, colors=[INK], linewidths=1.3, linestyles="-")
     inside = np.flatnonzero((phase.recorded_rtt_ratio <= QUEUE_RATIO_MAX) & (phase.recorded_loss <= LOSS_MAX))
     chosen = inside[:: max(1, math.ceil(len(inside) / DOTS_MAX))]
     axes.scatter(
@@ -53,7 +55,9 @@ def draw_scale(figure: Figure, left: float) -> None:
     axes.contourf([0, 1], LEVELS, np.repeat(LEVELS[:, None], 2, axis=1), levels=LEVELS, cmap=COLORS)
     axes.set_xticks([])
     axes.yaxis.tick_right()
-    axes.set_yticks([-1, -0.5, 0, 0.5, 1], ["−1: halves in an RTT", "−0.5", "0: stays", "0.5", "1: doubles in an RTT"])
+    axes.set_yticks(
+        [-1, -0.5, 0, 0.5, 1], ["−1: halves in an RTT", "−0.5", "0: coupling", "0.5", "1: doubles in an RTT"]
+    )
     axes.tick_params(axis="y", length=0, labelcolor=MUTED)
     for spine in axes.spines.values():
         spine.set_visible(False)

@@ -112,7 +112,7 @@ def render_phases(phases: Sequence[Phase]) -> Markup:
         return Markup("")
     caption = (
         "The policy’s action where a queue and a loss ratio have held for a while, the other observations at their "
-        "medians over recorded decisions (dots). On a heavy line, where there is one, the window stays as it is."
+        "medians over recorded decisions (dots). Between the heavy lines the coupling decides."
     )
     return element("section", element("h2", "What the policy does"), figure(svg, caption))
 

@@ -7,10 +7,25 @@ Pure arithmetic over the constants of envs/action.py; tests/agent/verification/t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ccdrl.bindings.library import CWND_MIN_SEGMENTS
-from ccdrl.envs.action import CWND_MAX_BYTES, GROWTH_SEGMENTS, LEASE_MAX_US, LEASE_MIN_US, LEASE_SRTTS, PACING_GAIN
+from ccdrl.envs.action import (
+    COUPLED_STEP_MAX,
+    COUPLED_STEP_MIN,
+    CWND_MAX_BYTES,
+    DITHER_MAX,
+    GROWTH_SEGMENTS,
+    LEASE_MAX_US,
+    LEASE_MIN_US,
+    LEASE_SRTTS,
+    NEUTRAL,
+    PACING_GAIN,
+)
+
+COUPLED_STEP_RTT = 3.0 * (1.0 - 2.0**COUPLED_STEP_MIN) / (1.0 + 2.0**COUPLED_STEP_MIN) / CWND_MIN_SEGMENTS / math.log(2)
+"""log2: what the coupling's increase for one window of ACKs comes to at the smallest window, in however many steps."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,7 @@ def list_guarantees(
     low, high = (min(max(bound, clip[0]), clip[1]) for bound in (bound_low, bound_high))
     # The guard's clip, for artifacts that allow more; map_actions would clip too.
     low, high = max(low, -1.0), min(high, 1.0)
+    step_low, step_high = (math.copysign(max(abs(a) - NEUTRAL, 0.0) / (1.0 - NEUTRAL), a) for a in (low, high))
     top = min(CWND_MAX_BYTES, float(cwnd_max_bytes))
     floor = f"{CWND_MIN_SEGMENTS} MSS"
     return [
@@ -38,17 +54,17 @@ def list_guarantees(
         Guarantee("action", low, high, "", "clip of the policy and of the guard; not finite: no action"),
         Guarantee(
             "window factor of one decision",
-            2.0**low if low < 0.0 else 1.0,
-            2.0**high if high > 0.0 else 1.0,
+            2.0 ** (min(step_low, COUPLED_STEP_MIN) - 2.0 * DITHER_MAX),
+            2.0 ** (max(step_high, COUPLED_STEP_MAX) + 2.0 * DITHER_MAX),
             "x",
-            f"2^(a min(1, interval / RTT)); a window below {floor} is raised to it, one above the maximum lowered",
+            f"step of the action or the coupling, and dither; below {floor} raised to it, above the maximum lowered",
         ),
         Guarantee(
             "window factor of k RTTs, log2",
-            min(low, 0.0),
-            max(high, 0.0),
+            min(step_low, 0.0) + COUPLED_STEP_MIN,
+            max(step_high, 0.0) + COUPLED_STEP_RTT,
             "x (k + 1)",
-            "decisions are an interval apart; k RTTs hold intervals of k RTTs and one more decision",
+            "an RTT's actions and the coupling's answer to its ACKs, a window of them; and twice the dither once",
         ),
         Guarantee("lowest window", float(CWND_MIN_SEGMENTS), float(CWND_MIN_SEGMENTS), "MSS", "mapping"),
         Guarantee("highest window", top, top, "bytes", "mapping, guard (--cwnd-max-bytes)"),

@@ -7,14 +7,25 @@
 
 #include "sample.h"
 
+/* log2 of the factor on the window: the coupled one's while the action is neutral, else at least as far as it. */
+static double choose_step(const struct ccdrl_action_rule *rule, double action, const struct ccdrl_steps *steps,
+    double periods)
+{
+	double beyond = (fabs(action) - rule->neutral) / (1.0 - rule->neutral) * at_most(periods, 1.0);
+
+	if (beyond <= 0.0)
+		return steps->coupled;
+	return action > 0.0 ? at_least(beyond, steps->coupled) : at_least(at_most(-beyond, steps->coupled), steps->lowest);
+}
+
 static struct drl_cwnd_action action_map(const struct ccdrl_action_rule *rule, double action,
-    const struct drl_subflow_sample *sample, double interval_us)
+    const struct ccdrl_steps *steps, const struct drl_subflow_sample *sample, double interval_us)
 {
 	int is_valid = isfinite(action) && sample->srtt_us > 0 && sample->mss_bytes > 0;
 	double wanted = is_valid ? at_most(at_least(action, -1.0), 1.0) : 0.0;
 	double now = sample_window(sample), mss = sample->mss_bytes, srtt = sample->srtt_us;
 	double period = at_least(at_most(sample_last_rtt(sample), srtt), 1.0);
-	double cwnd = now * exp2(wanted * at_most(interval_us / period, 1.0));
+	double cwnd = now * exp2(choose_step(rule, wanted, steps, interval_us / period) + steps->dither);
 	double ceiling = at_least(2.0 * sample_inflight(sample, now) + rule->growth_segments * mss, now);
 
 	cwnd = at_least(at_most(cwnd, ceiling), DRL_CWND_MIN_SEGMENTS * mss);
@@ -29,13 +40,13 @@ static struct drl_cwnd_action action_map(const struct ccdrl_action_rule *rule, d
 	};
 }
 
-void ccdrl_actions_map(const struct ccdrl_action_rule *rule, const float *actions, const void *samples,
-    const double *intervals_us, int is_common, size_t n, struct drl_cwnd_action *out)
+void ccdrl_actions_map(const struct ccdrl_action_rule *rule, const float *actions, const struct ccdrl_steps *steps,
+    const void *samples, const double *intervals_us, int is_common, size_t n, struct drl_cwnd_action *out)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct drl_subflow_sample sample = sample_get(samples, i);
 
-		out[i] = action_map(rule, actions[i], &sample, intervals_us[is_common ? 0 : i]);
+		out[i] = action_map(rule, actions[i], &steps[i], &sample, intervals_us[is_common ? 0 : i]);
 	}
 }
 

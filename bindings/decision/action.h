@@ -17,8 +17,16 @@
 void ccdrl_samples_select(const void *samples, size_t n, uint8_t *is_live);
 void ccdrl_samples_window(const void *samples, size_t n, double *windows);
 
+/* What a window does apart from the policy, log2 of factors in one interval. */
+struct ccdrl_steps {
+	double coupled;			/* of a window that is coupled over the connection (RFC 6356) */
+	double dither;			/* on top of whatever else */
+	double lowest;			/* a lower one is not taken */
+};
+
 /* How an action becomes a window: the constants of envs/action.py, which explains them. */
 struct ccdrl_action_rule {
+	double neutral;			/* actions within +- this are none */
 	double growth_segments;
 	double cwnd_max_bytes;
 	double pacing_gain;
@@ -28,8 +36,8 @@ struct ccdrl_action_rule {
 };
 
 /* `intervals_us` has one entry for each row, or one for all where `is_common`. */
-void ccdrl_actions_map(const struct ccdrl_action_rule *rule, const float *actions, const void *samples,
-    const double *intervals_us, int is_common, size_t n, struct drl_cwnd_action *out);
+void ccdrl_actions_map(const struct ccdrl_action_rule *rule, const float *actions, const struct ccdrl_steps *steps,
+    const void *samples, const double *intervals_us, int is_common, size_t n, struct drl_cwnd_action *out);
 
 struct ccdrl_limited {
 	uint32_t not_finite;

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccdrl.bindings.checks import check_array, check_integer, check_number
-from ccdrl.bindings.decision.library import ffi, lib, pin_in, pin_out, pin_samples
+from ccdrl.bindings.decision.library import STEP_DTYPE, StepArray, ffi, lib, pin_in, pin_out, pin_samples
 from ccdrl.bindings.errors import InputError
 from ccdrl.bindings.library import ACTION_DTYPE, ActionArray, SampleArray
 
@@ -38,6 +38,7 @@ def select_window(samples: SampleArray) -> Floats:
 class ActionRule:
     """The constants by which actions become windows, pacing rates and leases (struct ccdrl_action_rule)."""
 
+    neutral: float
     growth_segments: float
     cwnd_max_bytes: float
     pacing_gain: float
@@ -56,11 +57,17 @@ class ActionMapper:
         self._rule = ffi.new("struct ccdrl_action_rule *", fields)
 
     def map(
-        self, actions: NDArray[np.float32], samples: SampleArray, interval_us: Floats | float, out: ActionArray
+        self,
+        actions: NDArray[np.float32],
+        steps: StepArray,
+        samples: SampleArray,
+        interval_us: Floats | float,
+        out: ActionArray,
     ) -> None:
         """Fill `out` with one record for each action and sample; `interval_us` for each of them, or one for all."""
         n = len(samples)
         source, records = pin_in("actions", actions, np.float32, n), pin_samples(samples)
+        apart = pin_in("steps", check_array("steps", steps, STEP_DTYPE), STEP_DTYPE, n)
         intervals, is_common = np.asarray(interval_us, np.float64), np.ndim(interval_us) == 0
         times = pin_in(
             "interval_us", intervals.reshape(1) if is_common else intervals, np.float64, 1 if is_common else n
@@ -68,7 +75,7 @@ class ActionMapper:
         target = pin_out(check_array("out", out, ACTION_DTYPE))
         if len(out) != n:
             raise InputError(f"out: expected {n} records, got {len(out)}")
-        lib.ccdrl_actions_map(self._rule, source, records, times, is_common, n, target)
+        lib.ccdrl_actions_map(self._rule, source, apart, records, times, is_common, n, target)
 
 
 def limit_actions(actions: NDArray[np.float32]) -> tuple[NDArray[np.float32], int, int]:

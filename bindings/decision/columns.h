@@ -8,7 +8,7 @@
  * A new column takes a Column there and a COLUMN here; where it follows a value over time, also a TRACE, which declares
  * the state, starts it, and advances it before any column is computed.
  *
- *   TRACE(name, kind, span, value)   row->name follows `value` with a time constant of `span` srtt (4, 8, 16 or 32):
+ *   TRACE(name, kind, span, value)   row->name follows `value` with a time constant of `span` srtt (4, 8, 16, 32 or 128):
  *                                    sum   exponentially weighted sum, from 0
  *                                    mean  exponentially weighted mean, from the first value
  *                                    low   the value when it falls, rising to it slowly; from the first value
@@ -35,6 +35,8 @@ TRACE(queue_min_8, low, 8, step->queue)
 TRACE(queue_max_8, high, 8, step->queue)
 TRACE(queue_min_32, low, 32, step->queue)
 TRACE(queue_max_32, high, 32, step->queue)
+TRACE(queue_min_128, low, 128, step->queue)
+TRACE(queue_max_128, high, 128, step->queue)
 TRACE(deviation, mean, 8, fabs(step->last_rtt - step->srtt) / step->base)
 TRACE(cwnd_8, mean, 8, step->log_cwnd)
 TRACE(srtt_8, mean, 8, step->log_srtt)
@@ -43,6 +45,12 @@ TRACE(srtt_32, mean, 32, step->log_srtt)
 /* Of the trends over 8 srtt: these two stand after what they use. */
 TRACE(covariance, mean, 32, (step->log_cwnd - row->cwnd_8) * (step->log_srtt - row->srtt_8))
 TRACE(variance, mean, 32, (step->log_cwnd - row->cwnd_8) * (step->log_cwnd - row->cwnd_8))
+/* The dither of the window one interval ago, as delays answer after an RTT; nothing else moves with it. */
+TRACE(dither_covariance, mean, 128, row->dither * (step->log_srtt - row->srtt_8))
+TRACE(dither_variance, mean, 128, row->dither * row->dither)
+TRACE(rate_8, mean, 8, step->log_rate)
+TRACE(dither_rate, mean, 128, row->dither * (step->log_rate - row->rate_8))
+TRACE(queue_variance, mean, 32, (step->log_srtt - row->srtt_8) * (step->log_srtt - row->srtt_8))
 
 /* From the subflow's own samples. */
 COLUMN(srtt_ratio, step->queue)
@@ -61,6 +69,8 @@ COLUMN(queue_min_8, row->queue_min_8)
 COLUMN(queue_max_8, row->queue_max_8)
 COLUMN(queue_min_32, row->queue_min_32)
 COLUMN(queue_max_32, row->queue_max_32)
+COLUMN(queue_min_128, row->queue_min_128)
+COLUMN(queue_max_128, row->queue_max_128)
 COLUMN(queue_segments, log2(1.0 + (1.0 - step->base / step->srtt) * step->cwnd / step->mss) / 4.0)
 COLUMN(peak_segments, log2(1.0 + (1.0 - exp2(-row->queue_max_32)) * step->cwnd / step->mss) / 4.0)
 COLUMN(interval, log2(step->periods))
@@ -80,6 +90,10 @@ COLUMN(cwnd_trend_32, step->log_cwnd - row->cwnd_32)
 COLUMN(srtt_trend_8, step->log_srtt - row->srtt_8)
 COLUMN(srtt_trend_32, step->log_srtt - row->srtt_32)
 COLUMN(elasticity, row->covariance / (row->variance + ELASTICITY_FLOOR))
+COLUMN(dither_response, row->dither_covariance / (row->dither_variance + DITHER_FLOOR))
+COLUMN(rate_response, row->dither_rate / (row->dither_variance + DITHER_FLOOR))
+COLUMN(queue_alien, sqrt(at_least(row->queue_variance - row->covariance * row->covariance / (row->variance + ELASTICITY_FLOOR), 0.0)))
+COLUMN(coupled_step, row->steps.coupled)
 
 /* Pooled over the live subflows of the connection. */
 COLUMN(n_subflows, group->count / 8.0)

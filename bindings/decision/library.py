@@ -23,6 +23,11 @@ COLUMN_IDS = {
 }
 """The columns that columns.h computes, and their numbers."""
 
+STEP_DTYPE = np.dtype([("coupled", np.float64), ("dither", np.float64), ("lowest", np.float64)])
+"""struct ccdrl_steps: log2 of factors on a window."""
+StepArray = NDArray[np.void]
+"""Array of STEP_DTYPE."""
+
 # Parsed once: these calls are made for a handful of rows too.
 _BYTES = ffi.typeof("char[]")
 _CTYPES = {
@@ -32,6 +37,7 @@ _CTYPES = {
     np.dtype(np.int64): ffi.typeof("int64_t[]"),
     np.dtype(np.uint8): ffi.typeof("uint8_t[]"),
     np.dtype(np.bool_): ffi.typeof("uint8_t[]"),
+    STEP_DTYPE: ffi.typeof("struct ccdrl_steps[]"),
     SAMPLE_DTYPE: ffi.typeof("struct drl_subflow_sample[]"),
     ACTION_DTYPE: ffi.typeof("struct drl_cwnd_action[]"),
 }

@@ -18,6 +18,29 @@
 #define EVENT_GAIN 0.25
 /* Variance of log2(cwnd) below which nothing can be said of what follows it. */
 #define ELASTICITY_FLOOR 3e-4
+/*
+ * A window that never moves cannot tell whose queue it stands in. So it swings: a sine of this many srtt, with this part
+ * of log2(srtt / base) up to the limit, so that our part of the queue is never swung empty.
+ */
+#define TURN 6.283185307179586
+#define DITHER_PERIODS 12.0
+#define DITHER_PART 0.5
+#define DITHER_MAX 0.09
+/* Windows are whole segments, so that a small one swings by one. */
+#define DITHER_SEGMENT_MAX 0.3
+#define DITHER_FLOOR 1e-4
+/*
+ * A queue that stands and does not answer to our swing is not ours: a window is not reduced for it beyond what the coupling
+ * does. Below this variance of the dither nothing is known.
+ */
+#define ALIEN_QUEUE 0.15
+#define ALIEN_VARIANCE 0.0008
+#define ALIEN_RESPONSE 0.4
+#define STEP_LOWEST (-10.0)
+/* A coupled window's decrease, and its increase against RFC 6356's, which is for halving (RFC 9438 section 4.3). */
+#define COUPLED_BETA 0.7
+#define COUPLED_STEP_MAX 1.0
+#define COUPLED_INCREASE (3.0 * (1.0 - COUPLED_BETA) / (1.0 + COUPLED_BETA))
 
 /* part / whole within [0, 1], 0 where there is nothing. */
 static double share(double part, double whole)
@@ -35,12 +58,11 @@ static double event_segments(const struct ccdrl_row *row)
 }
 
 /* Counts segments between loss events; losses and marks within one RTT are one event (RFC 5348 section 5.2). */
-static void row_count_events(struct ccdrl_row *row, const struct ccdrl_step *step)
+static void row_count_events(struct ccdrl_row *row, struct ccdrl_step *step)
 {
-	int is_event = (step->has_loss || step->marks > 0.0) && row->since_loss + step->periods >= 1.0;
-
+	step->is_event = (step->has_loss || step->marks > 0.0) && row->since_loss + step->periods >= 1.0;
 	row->run_segments += step->acked / step->mss;
-	if (!is_event)
+	if (!step->is_event)
 		return;
 	row->event_segments = row->event_segments > 0.0
 	    ? row->event_segments + EVENT_GAIN * (row->run_segments - row->event_segments) : row->run_segments;
@@ -138,6 +160,7 @@ static double step_rate(const struct ccdrl_step *step, const struct ccdrl_row *r
 /* What follows from the sample; then the row moves on. */
 static void step_finish(struct ccdrl_step *step, struct ccdrl_row *row, const struct drl_subflow_sample *sample)
 {
+	step->decay_128 = exp(-step->periods / 128.0);
 	step->decay_32 = exp(-step->periods / 32.0);
 	step->decay_16 = step->decay_32 * step->decay_32;
 	step->decay_8 = step->decay_16 * step->decay_16;
@@ -146,6 +169,7 @@ static void step_finish(struct ccdrl_step *step, struct ccdrl_row *row, const st
 	step->rate = step_rate(step, row);
 	step->log_cwnd = log2(step->cwnd);
 	step->log_srtt = log2(step->srtt);
+	step->log_rate = log2(at_least(step->rate, 1.0));
 
 #define TRACE(name, kind, span, value) row->name = trace_##kind(row->name, value, step->decay_##span, step->is_first);
 #include "columns.h"
@@ -190,6 +214,8 @@ static uint32_t group_find(struct ccdrl_observer *observer, uint32_t connection)
 static void group_add(struct ccdrl_group *group, const struct ccdrl_step *step)
 {
 	group->count++;
+	group->speed += step->cwnd / step->srtt;
+	group->best_growth = at_least(step->cwnd / (step->srtt * step->srtt), group->best_growth);
 	group->rate += step->rate;
 	group->top += step->top;
 	group->queue += step->queue;
@@ -199,6 +225,45 @@ static void group_add(struct ccdrl_group *group, const struct ccdrl_step *step)
 	group->base_min = at_most(step->base, group->base_min);
 	group->queue_min = at_most(step->queue, group->queue_min);
 	group->loss_long_min = at_most(step->loss_long, group->loss_long_min);
+}
+
+/*
+ * What a window that is coupled over the connection (RFC 6356 section 3) would have been multiplied by, log2: an increase
+ * for what was acknowledged, a decrease at a loss event. Nothing after a time-out, which the datapath answers itself.
+ */
+static double coupled_step(const struct ccdrl_step *step, const struct ccdrl_row *row, const struct ccdrl_group *group)
+{
+	double per_byte = at_most(group->best_growth / (group->speed * group->speed), 1.0 / step->cwnd), increase;
+
+	if (step->is_first || step->is_timeout)
+		return 0.0;
+	if (step->is_event)
+		return log2(COUPLED_BETA);
+	if (step->is_limited || row->since_loss < 1.0)
+		return 0.0;
+	increase = COUPLED_INCREASE * at_most(step->acked, step->cwnd * at_least(step->periods, 1.0)) * step->mss * per_byte;
+	return at_most(log2(1.0 + increase / step->cwnd), COUPLED_STEP_MAX);
+}
+
+/* How far the window swings, log2: never so far that our part of the queue is swung empty. */
+static double dither_amplitude(const struct ccdrl_row *row, const struct ccdrl_step *step)
+{
+	double segment = at_most(log2(1.0 + step->mss / step->cwnd), DITHER_SEGMENT_MAX);
+
+	return at_most(DITHER_PART * at_least(row->queue_min_8, 0.0), at_least(segment, DITHER_MAX));
+}
+
+static void row_choose_steps(struct ccdrl_row *row, const struct ccdrl_step *step, const struct ccdrl_group *group)
+{
+	double held = row->dither, response = row->dither_covariance / (row->dither_variance + DITHER_FLOOR);
+	int is_alien = row->queue_min_8 > ALIEN_QUEUE && row->dither_variance > ALIEN_VARIANCE && response < ALIEN_RESPONSE;
+
+	row->phase += at_most(step->periods, 1.0) / DITHER_PERIODS;
+	row->phase -= floor(row->phase);
+	row->dither = dither_amplitude(row, step) * sin(TURN * row->phase);
+	row->steps.coupled = coupled_step(step, row, group);
+	row->steps.dither = row->dither - held;
+	row->steps.lowest = is_alien ? row->steps.coupled : STEP_LOWEST;
 }
 
 static void row_observe(const struct ccdrl_observer *observer, const struct ccdrl_row *row,
@@ -246,12 +311,16 @@ int ccdrl_observer_update(struct ccdrl_observer *observer, const int64_t *rows, 
 	}
 	for (size_t i = 0; i < n; i++) {
 		const struct ccdrl_step *step = &observer->steps[i];
+		struct ccdrl_row *row = &observer->rows[rows[i]];
 		float *out = observations + i * width;
 
-		if (step->group == observer->n_places)
+		if (step->group == observer->n_places) {
+			row->steps = (struct ccdrl_steps){ .lowest = STEP_LOWEST };
 			memset(out, 0, width * sizeof(*out));
-		else
-			row_observe(observer, &observer->rows[rows[i]], step, observer->history + rows[i] * history_size, out);
+			continue;
+		}
+		row_choose_steps(row, step, &observer->groups[step->group]);
+		row_observe(observer, row, step, observer->history + rows[i] * history_size, out);
 	}
 	return 0;
 }
@@ -287,6 +356,16 @@ int ccdrl_observer_read_rate(const struct ccdrl_observer *observer, const int64_
 		return -1;
 	for (size_t i = 0; i < n; i++)
 		rates[i] = observer->rows[rows[i]].rate;
+	return 0;
+}
+
+int ccdrl_observer_read_steps(const struct ccdrl_observer *observer, const int64_t *rows, size_t n,
+    struct ccdrl_steps *steps)
+{
+	if (!rows_are_known(observer, rows, n))
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		steps[i] = observer->rows[rows[i]].steps;
 	return 0;
 }
 

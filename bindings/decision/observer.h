@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "action.h"
 #include "ccdrl.h"
 #endif
 
@@ -39,6 +40,9 @@ struct ccdrl_row {
 	double run_segments;		/* acknowledged since the last loss event */
 	double event_segments;		/* between loss events, on average; 0: fewer than one event */
 	double previous_action;
+	double phase;			/* of the dither, turns */
+	double dither;			/* log2 of the factor that it holds now */
+	struct ccdrl_steps steps;
 #define TRACE(name, kind, span, value) double name;
 #include "columns.h"
 };
@@ -53,10 +57,10 @@ struct ccdrl_step {
 	double rate, top;		/* top: recent maximum of rate, at least 1 */
 	double rtt_rise;		/* of the newest RTT over the previous one */
 	double queue;			/* log2(srtt / base) */
-	double log_cwnd, log_srtt;	/* log2 */
+	double log_cwnd, log_srtt, log_rate;	/* log2 */
 	double loss_long;		/* square root of the loss ratio over about 32 srtt */
-	double decay_4, decay_8, decay_16, decay_32;
-	uint32_t is_first, has_loss;
+	double decay_4, decay_8, decay_16, decay_32, decay_128;
+	uint32_t is_first, has_loss, is_event;	/* is_event: a loss event begins */
 	uint32_t is_reducing, is_timeout, is_limited, is_cwnd_limited;
 	uint32_t group;
 };
@@ -68,6 +72,7 @@ struct ccdrl_group {
 	uint32_t count;
 	double rate, top, queue, rate_queue, loss;
 	double srtt_min, base_min, queue_min, loss_long_min;
+	double speed, best_growth;	/* RFC 6356's: sum of cwnd / srtt, largest cwnd / srtt^2 */
 };
 
 struct ccdrl_observer {
@@ -93,6 +98,8 @@ int ccdrl_observer_remember(struct ccdrl_observer *observer, const int64_t *rows
 int ccdrl_observer_update(struct ccdrl_observer *observer, const int64_t *rows, const void *samples, size_t n,
     float *observations);
 int ccdrl_observer_read_rate(const struct ccdrl_observer *observer, const int64_t *rows, size_t n, double *rates);
+int ccdrl_observer_read_steps(const struct ccdrl_observer *observer, const int64_t *rows, size_t n,
+    struct ccdrl_steps *steps);
 int ccdrl_observer_read_loss(const struct ccdrl_observer *observer, const int64_t *rows, size_t n, double *losses);
 
 #endif /* CCDRL_OBSERVER_H */

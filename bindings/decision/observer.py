@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccdrl.bindings.checks import check_integer, check_name, check_number
-from ccdrl.bindings.decision.library import COLUMN_IDS, ffi, lib, pin_in, pin_out, pin_samples
+from ccdrl.bindings.decision.library import COLUMN_IDS, STEP_DTYPE, StepArray, ffi, lib, pin_in, pin_out, pin_samples
 from ccdrl.bindings.errors import InputError
 from ccdrl.bindings.library import SampleArray
 
@@ -83,6 +83,12 @@ class RowObserver:
         n, rates = len(rows), np.empty(len(rows))
         self._check(lib.ccdrl_observer_read_rate(self._observer, pin_in("rows", rows, np.int64, n), n, pin_out(rates)))
         return rates
+
+    def get_steps(self, rows: Rows) -> StepArray:
+        """Return what the newest interval asks of the windows apart from the policy, STEP_DTYPE (len(rows),)."""
+        n, steps = len(rows), np.empty(len(rows), STEP_DTYPE)
+        self._check(lib.ccdrl_observer_read_steps(self._observer, pin_in("rows", rows, np.int64, n), n, pin_out(steps)))
+        return steps
 
     def get_loss(self, rows: Rows) -> Floats:
         """Return the loss ratio over about 4 srtt."""

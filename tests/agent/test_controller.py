@@ -9,6 +9,7 @@ from ccdrl.bindings.library import Event, make_samples
 from ccdrl.bindings.network import FlowConfig, LinkConfig, PathConfig
 from ccdrl.bindings.sim_datapath import SimDatapath
 from ccdrl.bindings.simulator import Simulator
+from ccdrl.envs.action import NEUTRAL
 from ccdrl.envs.observation import OBSERVATION_NAMES, OBSERVATION_SIZE
 
 MSS = 1000
@@ -41,7 +42,7 @@ def make(ids, conn_id=1, now_ms=0, srtt_ms=40, event=Event.SAMPLE, seq=1):
 
 
 def test_first_record_is_answered():
-    controller = Controller(Recorder(0.5))
+    controller = Controller(Recorder(NEUTRAL + (1 - NEUTRAL) * 0.5))
     actions = controller.step(make([3, 4], seq=[7, 8]))
     assert actions["subflow_id"].tolist() == [3, 4]
     assert actions["seq"].tolist() == [7, 8]
@@ -179,7 +180,8 @@ class Filler:
     """Aims at 1.1 estimated BDPs: enough to fill idle links."""
 
     def act(self, observations):
-        return np.clip(0.15 - observations[:, OBSERVATION_NAMES.index("cwnd_bdp")] + 0.1, -1, 1).astype(np.float32)
+        step = 0.25 - observations[:, OBSERVATION_NAMES.index("cwnd_bdp")]
+        return np.clip(np.sign(step) * NEUTRAL + (1 - NEUTRAL) * step, -1, 1).astype(np.float32)
 
 
 def test_drives_the_simulator_through_its_datapath():

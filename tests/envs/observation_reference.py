@@ -51,6 +51,9 @@ class Row:
         self.envelopes = {}
         self.means = {}
         self.run = self.between = 0.0
+        self.phase = self.dither = 0.0
+        self.coupled = self.dither_step = 0.0
+        self.is_alien = False
         self.history = []
 
     def advance(self, sample):
@@ -86,12 +89,13 @@ class Row:
             self.sums["lost", span] = self.sums["lost", span] * decay(span) + lost
             self.sums["sent", span] = self.sums["sent", span] * decay(span) + sent
         queue = math.log2(srtt / base)
-        for span in (8, 32):
+        for span in (8, 32, 128):
             for name, pick in (("min", min), ("max", max)):
                 old = self.envelopes.get((name, span), queue)
                 self.envelopes[name, span] = pick(queue, queue + (old - queue) * decay(span))
         self.run += acked / mss
-        if (has_loss or step["ecn_marks"] > 0) and self.since_loss + periods >= 1.0:
+        is_event = (has_loss or step["ecn_marks"] > 0) and self.since_loss + periods >= 1.0
+        if is_event:
             self.between = self.between + 0.25 * (self.run - self.between) if self.between > 0 else self.run
             self.run = 0.0
 
@@ -106,14 +110,30 @@ class Row:
         }
         follow("deviation", abs(newest - srtt) / base, 8)
         c, q = trends["cwnd_trend_8"], trends["srtt_trend_8"]
+        v = follow("rate", math.log2(max(rate, 1.0)), 8)
+        follow("dither_covariance", self.dither * q, 128)
+        follow("dither_variance", self.dither**2, 128)
+        follow("dither_rate", self.dither * v, 128)
+        self.phase = (self.phase + min(periods, 1.0) / 12) % 1.0
+        held, lowest = self.dither, max(self.envelopes["min", 8], 0.0)
+        response = self.means["dither_covariance"] / (self.means["dither_variance"] + 1e-4)
+        self.is_alien = self.envelopes["min", 8] > 0.15 and self.means["dither_variance"] > 0.0008 and response < 0.4
+        amplitude = max(0.09, min(math.log2(1 + mss / cwnd), 0.3))
+        self.dither = min(lowest / 2, amplitude) * math.sin(2 * math.pi * self.phase)
+        self.dither_step = self.dither - held
         follow("covariance", c * q, 32)
         follow("variance", c * c, 32)
+        follow("queue_variance", q * q, 32)
         self.is_startup = self.is_startup and not has_loss and queue <= 0.32
         self.since_loss = 0.0 if has_loss else self.since_loss + periods
         gradient = 0.0 if is_first else (newest - (before["last_rtt_us"] or before["srtt_us"])) / dt
         inflight = cwnd if sample["absent"] & Absent.INFLIGHT else sample["inflight_bytes"]
         losses = [compute_share(self.sums["lost", span], self.sums["sent", span]) for span in (4, 32)]
         self.rate, self.top, self.queue, self.srtt, self.base = rate, top, queue, srtt, base
+        self.cwnd, self.mss, self.is_event = cwnd, mss, is_event
+        self.is_held = is_first or sample["state"] == State.LOSS
+        is_limited = sample["flags"] & (Flag.APP_LIMITED | Flag.RWND_LIMITED) != 0
+        self.grown = 0.0 if is_limited or self.since_loss < 1.0 else min(acked, cwnd * max(periods, 1.0))
         self.loss = math.sqrt(losses[1])
         self.loss_short = losses[0]
         self.own = {
@@ -145,8 +165,26 @@ class Row:
             "rtt_deviation": self.means["deviation"],
             **trends,
             "elasticity": self.means["covariance"] / (self.means["variance"] + 3e-4),
+            "dither_response": self.means["dither_covariance"] / (self.means["dither_variance"] + 1e-4),
+            "rate_response": self.means["dither_rate"] / (self.means["dither_variance"] + 1e-4),
+            "queue_alien": math.sqrt(
+                max(self.means["queue_variance"] - self.means["covariance"] ** 2 / (self.means["variance"] + 3e-4), 0)
+            ),
             "ecn_ratio": math.sqrt(min(step["ecn_marks"] * mss / max(acked, mss), 1.0)),
         }
+
+
+def couple(row, siblings):
+    """Return log2 of the coupled window's factor: RFC 6356 section 3 with a decrease to 0.7."""
+    if row.is_held:
+        return 0.0
+    if row.is_event:
+        return math.log2(0.7)
+    alpha_by_total = max(each.cwnd / each.srtt**2 for each in siblings) / sum(
+        each.cwnd / each.srtt for each in siblings
+    ) ** 2  # fmt: skip
+    increase = 3 * 0.3 / 1.7 * row.grown * row.mss * min(alpha_by_total, 1 / row.cwnd)
+    return min(math.log2(1 + increase / row.cwnd), 1.0)
 
 
 def pool(row, siblings):
@@ -184,6 +222,11 @@ class ReferenceObserver:
     def get_rate(self, rows):
         return np.array([self.rows[row].rate for row in rows])
 
+    def get_steps(self, rows):
+        """Return (coupled, dither, lowest) of each row."""
+        found = [self.rows[row] for row in rows]
+        return [(row.coupled, row.dither_step, row.coupled if row.is_alien else -10.0) for row in found]
+
     def get_loss(self, rows):
         return np.array([self.rows[row].loss_short for row in rows])
 
@@ -195,9 +238,13 @@ class ReferenceObserver:
             if is_live(sample):
                 self.rows[place].advance(sample)
                 live.append((i, self.rows[place]))
+            else:
+                self.rows[place].coupled = self.rows[place].dither_step = 0.0
+                self.rows[place].is_alien = False
         for i, row in live:
             siblings = [each for _, each in live if each.connection == row.connection]
-            columns = row.own | pool(row, siblings)
+            row.coupled = couple(row, siblings)
+            columns = row.own | {"coupled_step": row.coupled} | pool(row, siblings)
             columns = {name: min(max(value, -OBSERVATION_LIMIT), OBSERVATION_LIMIT) for name, value in columns.items()}
             for age in range(1, HISTORY_LENGTH + 1):
                 past = row.history[-age] if age <= len(row.history) else dict.fromkeys(HISTORY_COLUMNS, 0.0)

@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from ccdrl.bindings.decision.library import STEP_DTYPE
 from ccdrl.bindings.library import LEASE_MAX_US, SAMPLE_DTYPE, Absent, State, make_actions, make_samples
-from ccdrl.envs.action import CWND_MAX_BYTES, compute_monitor_interval_us, map_actions
+from ccdrl.envs.action import CWND_MAX_BYTES, NEUTRAL, compute_monitor_interval_us, map_actions
 
 MSS = 1000
 
@@ -22,9 +23,16 @@ def make(count=1, **fields):
     return samples
 
 
-def map_one(action, interval_us=40_000.0, **fields):
+def make_steps(count, coupled=0.0, dither=0.0, lowest=-10.0):
+    steps = np.empty(count, STEP_DTYPE)
+    steps["coupled"], steps["dither"], steps["lowest"] = coupled, dither, lowest
+    return steps
+
+
+def map_one(action, interval_us=40_000.0, steps=None, **fields):
     out = make_actions(1)
-    map_actions(np.array([action], np.float32), make(**fields), interval_us, out)
+    steps = make_steps(1) if steps is None else steps
+    map_actions(np.array([action], np.float32), steps, make(**fields), interval_us, out)
     return out[0]
 
 
@@ -35,6 +43,7 @@ def map_one(action, interval_us=40_000.0, **fields):
         (1.0, 40_000.0, 40_000),
         (-1.0, 40_000.0, 10_000),
         (1.0, 20_000.0, round(20_000 * 2**0.5)),
+        (0.6, 40_000.0, round(20_000 * 2**0.5)),  # half way from NEUTRAL to 1
         (1.0, 90_000.0, 40_000),  # never more than a factor of two
         (7.0, 40_000.0, 40_000),
         (-7.0, 40_000.0, 10_000),
@@ -42,6 +51,32 @@ def map_one(action, interval_us=40_000.0, **fields):
 )
 def test_window_is_multiplied(action, interval_us, cwnd_bytes):
     assert map_one(action, interval_us)["cwnd_bytes"] == cwnd_bytes
+
+
+@pytest.mark.parametrize("action", [-0.99 * NEUTRAL, -0.05, 0.0, 0.99 * NEUTRAL])
+@pytest.mark.parametrize("coupled_step", [-0.5, 0.01])
+def test_neutral_action_leaves_the_window_to_the_coupling(action, coupled_step):
+    assert map_one(action, steps=make_steps(1, coupled_step))["cwnd_bytes"] == round(20_000 * 2**coupled_step)
+
+
+@pytest.mark.parametrize(
+    ("action", "coupled_step", "step"),
+    [(1.0, -0.5, 1.0), (0.6, 0.6, 0.6), (-0.6, -0.7, -0.7), (-0.6, 0.3, -0.5), (-0.6, -0.2, -0.5)],
+)
+def test_an_action_goes_at_least_as_far_as_the_coupling(action, coupled_step, step):
+    assert map_one(action, steps=make_steps(1, coupled_step))["cwnd_bytes"] == pytest.approx(20_000 * 2**step, abs=1)
+
+
+@pytest.mark.parametrize("action", [0.0, 1.0])
+def test_dither_comes_on_top(action):
+    without = map_one(action, steps=make_steps(1, 0.01))["cwnd_bytes"]
+    assert map_one(action, steps=make_steps(1, 0.01, 0.09))["cwnd_bytes"] == pytest.approx(without * 2**0.09, abs=1)
+
+
+@pytest.mark.parametrize(("action", "step"), [(-1.0, 0.01), (-0.3, 0.01), (0.0, 0.01), (1.0, 1.0)])
+def test_lowest_step_stops_reductions_only(action, step):
+    record = map_one(action, steps=make_steps(1, 0.01, lowest=0.01))
+    assert record["cwnd_bytes"] == pytest.approx(20_000 * 2**step, abs=1)
 
 
 def test_all_fields():
@@ -90,26 +125,32 @@ def test_monitor_interval(srtt_us, interval_us):
 @given(
     data=hnp.arrays(np.uint8, (4, SAMPLE_DTYPE.itemsize)),
     actions=hnp.arrays(np.float32, 4),
+    coupled_step=st.floats(-1.0, 2.0),
+    dither_step=st.floats(-0.2, 0.2),
     interval_us=st.floats(1.0, 1e9),
 )
-def test_any_bytes_give_a_wellformed_action(data, actions, interval_us):
+def test_any_bytes_give_a_wellformed_action(data, actions, coupled_step, dither_step, interval_us):
     samples, out = data.reshape(-1).view(SAMPLE_DTYPE), make_actions(4)
     with np.errstate(all="raise", under="ignore"):
-        map_actions(actions, samples, interval_us, out)
+        map_actions(actions, make_steps(4, coupled_step, dither_step), samples, interval_us, out)
     asked = out[out["subflow_id"] != 0]
     assert (asked["abi"] == 2).all()
     assert (asked["cwnd_bytes"] > 0).all()
     assert ((asked["lease_us"] > 0) & (asked["lease_us"] <= LEASE_MAX_US)).all()
 
 
-def map_reference(action, sample, interval_us):
+def map_reference(action, coupled_step, dither_step, sample, interval_us):
     """Return (cwnd_bytes, pacing rate, lease_us) by the docstring of `map_actions`, in plain Python."""
     mss, srtt = int(sample["mss_bytes"]), int(sample["srtt_us"])
     is_reducing, ssthresh = sample["state"] in (State.RECOVERY, State.CWR), int(sample["ssthresh_bytes"])
     now = ssthresh if is_reducing and ssthresh not in (0, 2**32 - 1) else int(sample["cwnd_bytes"])
     inflight = now if sample["absent"] & Absent.INFLIGHT else int(sample["inflight_bytes"])
     period = max(min(srtt, int(sample["last_rtt_us"]) or srtt), 1)
-    cwnd = now * 2 ** (min(max(action, -1.0), 1.0) * min(1.0, interval_us / period))
+    beyond = (min(abs(action), 1.0) - NEUTRAL) / (1.0 - NEUTRAL) * min(1.0, interval_us / period)
+    step = coupled_step
+    if beyond > 0:
+        step = max(beyond, coupled_step) if action > 0 else min(-beyond, coupled_step)
+    cwnd = now * 2 ** (step + dither_step)
     cwnd = min(max(min(cwnd, max(now, 2 * inflight + 10 * mss)), 2 * mss), 2**30)
     return cwnd, 1.25 * cwnd * 1e6 / period, min(max(4 * srtt, 100_000), 2_000_000)
 
@@ -119,18 +160,20 @@ def map_reference(action, sample, interval_us):
     data=hnp.arrays(np.uint8, (4, SAMPLE_DTYPE.itemsize)),
     shift=st.integers(0, 31),
     action=st.floats(-2, 2, width=32),
+    coupled_step=st.floats(-1.0, 1.0),
+    dither_step=st.floats(-0.2, 0.2),
     interval_us=st.floats(1.0, 1e6),
 )
-def test_equal_to_the_docstring(data, shift, action, interval_us):
+def test_equal_to_the_docstring(data, shift, action, coupled_step, dither_step, interval_us):
     """Within the rounding to whole bytes; the window is at most 2^30, so a double's error is far below that."""
     samples, out = data.reshape(-1).view(SAMPLE_DTYPE).copy(), make_actions(4)
     for name in ("mss_bytes", "cwnd_bytes", "ssthresh_bytes", "inflight_bytes", "srtt_us", "last_rtt_us"):
         samples[name] >>= np.uint32(shift)
     samples["subflow_id"], samples["mss_bytes"] = 9, np.maximum(samples["mss_bytes"] % 65536, 1)
     samples["srtt_us"] = np.maximum(samples["srtt_us"], 1)
-    map_actions(np.full(4, action, np.float32), samples, interval_us, out)
+    map_actions(np.full(4, action, np.float32), make_steps(4, coupled_step, dither_step), samples, interval_us, out)
     for sample, record in zip(samples, out, strict=True):
-        cwnd, pacing, lease = map_reference(action, sample, interval_us)
+        cwnd, pacing, lease = map_reference(action, coupled_step, dither_step, sample, interval_us)
         assert record["cwnd_bytes"] == pytest.approx(cwnd, abs=0.5 + 1e-6)
         # The window is rounded, the rate cut off.
         assert record["pacing_rate_bytes_per_s"] == pytest.approx(pacing, abs=pacing * (0.5 / cwnd + 1e-9) + 1)

@@ -85,6 +85,8 @@ def test_equal_to_the_reference(seed, count, connections, chaos):
             for observer in (native, reference):
                 observer.reset(row, number)
     seen = [i for i, row in enumerate(rows) if reference.rows[row].before is not None]
+    for ours, theirs in zip(native.get_steps(rows[seen]).tolist(), reference.get_steps(rows[seen]), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-9, abs=1e-12)
     assert native.get_rate(rows[seen]) == pytest.approx(reference.get_rate(rows[seen]), rel=1e-9)
     assert native.get_loss(rows[seen]) == pytest.approx(reference.get_loss(rows[seen]), rel=1e-9, abs=1e-12)
 

@@ -24,6 +24,9 @@ def make_conditions(ideal_mbps, rows, **more):
         "buffer_us": np.full(rows, 20_000.0),
         "random_loss": np.zeros(rows),
         "n_users": np.ones(rows),
+        "target_bps": np.full(rows, 8e6),
+        "target_base_us": np.full(rows, 20_000.0),
+        "has_stranger": np.full(rows, False),
     }
     return Conditions(**(fields | more))
 
@@ -81,6 +84,9 @@ def test_privileged_columns():
         "true_cwnd_bdp": 0.0,  # 8 Mbit/s for 20 ms are 20 000 bytes
         "bdp_mss": np.log2(20) / 8,
         "path_share": 3 / 8,
+        # 20 000 bytes in flight, and in the queue what is least of 3 segments with 3 % of that, and 0.3 of the buffer.
+        "target_cwnd": np.log2((20_000 + 0.03 * 20_000 + 3 * 1000) / 20_000),
+        "has_stranger": 0.0,
     }
     for name, value in expected.items():
         assert row[name] == pytest.approx(value, abs=1e-6), name

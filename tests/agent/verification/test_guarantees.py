@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from ccdrl.agent.guard import Guard
-from ccdrl.agent.verification.guarantees import list_guarantees
+from ccdrl.agent.verification.guarantees import COUPLED_STEP_RTT, list_guarantees
+from ccdrl.bindings.decision.library import STEP_DTYPE
 from ccdrl.bindings.library import SAMPLE_DTYPE, State, make_actions, make_samples
-from ccdrl.envs.action import map_actions
+from ccdrl.envs.action import COUPLED_STEP_MAX, COUPLED_STEP_MIN, DITHER_MAX, map_actions
 from ccdrl.envs.observation import select_window
 
 COUNT = 20_000
@@ -34,7 +35,11 @@ def test_no_action_leaves_the_table(rng, cwnd_max_bytes):
     interval_us = 10.0 ** rng.uniform(3, 8, COUNT)
     actions = guard.limit_actions(np.clip(rng.uniform(-3, 0.4, COUNT), -1, 1).astype(np.float32))
     actions[:50] = np.nan
-    map_actions(actions, samples, interval_us, out)
+    steps = np.empty(COUNT, STEP_DTYPE)
+    steps["coupled"] = rng.uniform(COUPLED_STEP_MIN, COUPLED_STEP_MAX, COUNT)
+    steps["dither"] = rng.uniform(-2 * DITHER_MAX, 2 * DITHER_MAX, COUNT)
+    steps["lowest"] = np.where(rng.random(COUNT) < 0.5, steps["coupled"], -10.0)
+    map_actions(actions, steps, samples, interval_us, out)
     guard.limit_windows(out)
     assert (out["subflow_id"][:50] == 0).all()
     sent = out["subflow_id"] != 0
@@ -60,21 +65,37 @@ def test_no_action_leaves_the_table(rng, cwnd_max_bytes):
     assert (np.abs(rate - expected) <= 2.0 + 1e-6 * expected).all()
 
 
-def test_windows_of_many_decisions(rng):
-    """Decisions an interval apart: over k RTTs the window moves by at most 2^(k + 1), wherever the k RTTs begin."""
+@pytest.mark.parametrize("n_decisions", [1, 3, 10])
+@pytest.mark.parametrize("direction", [-1.0, 1.0])
+def test_windows_of_many_round_trips(direction, n_decisions):
+    """The most extreme action in each of n decisions an RTT, and with it all that the coupling may do in that RTT."""
     row = next(row for row in list_guarantees(-9.0, 9.0, (-1.0, 1.0)) if "k RTTs" in row.quantity)
-    for _ in range(200):
-        rtt_us, interval_us = 10.0 ** rng.uniform(3, 6), 10.0 ** rng.uniform(4, 5)
-        k = int(rng.integers(1, 6))
-        n_decisions = int(k * rtt_us / interval_us) + 1  # as many as fit into k RTTs, both ends included
-        total = n_decisions * min(1.0, interval_us / rtt_us)
-        assert total * row.high <= row.high * (k + 1) + 1e-9
-        assert total * row.low >= row.low * (k + 1) - 1e-9
+    k, mss, rtt_us = 4, 1000, 60_000
+    window = start = 2_000.0 if direction > 0 else 1e9
+    for decision in range(k * n_decisions + 1):
+        sample = make_samples(1)
+        sample["abi"], sample["subflow_id"], sample["mss_bytes"] = 2, 1, mss
+        sample["cwnd_bytes"] = sample["ssthresh_bytes"] = sample["inflight_bytes"] = int(window)
+        sample["srtt_us"] = sample["last_rtt_us"] = sample["min_rtt_us"] = rtt_us
+        steps = np.zeros(1, STEP_DTYPE)
+        steps["lowest"] = -10.0
+        if direction > 0:  # RFC 6356 with a decrease to 0.7: 0.53 segments for a window of ACKs
+            steps["coupled"] = np.log2(1.0 + 3.0 * 0.3 / 1.7 * mss / n_decisions / window)
+        elif decision % n_decisions == 0:  # a loss event in every RTT
+            steps["coupled"] = COUPLED_STEP_MIN
+        out = make_actions(1)
+        map_actions(np.array([direction], np.float32), steps, sample, rtt_us / n_decisions, out)
+        window = float(out["cwnd_bytes"][0])
+    moved = np.log2(window / start)
+    assert row.low * (k + 1) <= moved <= row.high * (k + 1)
+    if direction < 0 and n_decisions > 1:
+        assert moved < -(k + 1), "actions and loss events add up"
 
 
 def test_bounds_beyond_the_clip_do_not_matter():
     wide = {row.quantity: row for row in list_guarantees(-50.0, 50.0, (-4.0, 4.0))}
     assert (wide["action"].low, wide["action"].high) == (-1.0, 1.0)
-    assert (wide["window factor of one decision"].low, wide["window factor of one decision"].high) == (0.5, 2.0)
+    factor = wide["window factor of one decision"]
+    assert (factor.low, factor.high) == pytest.approx((2.0 ** (-1 - 2 * DITHER_MAX), 2.0 ** (1 + 2 * DITHER_MAX)))
     falling = {row.quantity: row for row in list_guarantees(-0.5, -0.1, (-1.0, 1.0))}
-    assert falling["window factor of one decision"].high == 1.0
+    assert falling["window factor of k RTTs, log2"].high == COUPLED_STEP_RTT, "what the coupling does, and no more"

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from ccdrl.bindings.decision.actions import ActionMapper, ActionRule, limit_windows, select_live, select_window
+from ccdrl.bindings.decision.library import STEP_DTYPE
 from ccdrl.bindings.decision.observer import RowObserver
 from ccdrl.bindings.errors import InputError
 from ccdrl.bindings.library import SAMPLE_DTYPE, make_actions, make_samples
 
 COLUMNS = ("cwnd_mss", "previous_action", "loss_now")
-RULE = ActionRule(10.0, 2.0**30, 1.25, 4.0, 1e5, 2e6)
+RULE = ActionRule(0.1, 10.0, 2.0**30, 1.25, 4.0, 1e5, 2e6)
 
 
 def make(count):
@@ -64,6 +65,7 @@ def test_rows_beyond_the_capacity_are_refused_and_change_nothing(rows):
         lambda: observer.remember(rows, actions),
         lambda: observer.reset(rows, connections),
         lambda: observer.get_rate(rows),
+        lambda: observer.get_steps(rows),
         lambda: observer.get_loss(rows),
     ):
         with pytest.raises(InputError, match="rows: expected at most 4 integers from 0 to 3"):
@@ -91,7 +93,8 @@ def test_arguments_that_do_not_fit_are_refused():
 
 def test_mapper_checks_its_arrays():
     mapper, actions = ActionMapper(RULE), np.zeros(2, np.float32)
-    mapper.map(actions, make(2), np.array([1e4, 2e4]), make_actions(2))
+    steps = np.zeros(2, STEP_DTYPE)
+    mapper.map(actions, steps, make(2), np.array([1e4, 2e4]), make_actions(2))
     for samples, interval_us, out in (
         (make(3), 1e4, make_actions(3)),
         (make(2), np.zeros(3), make_actions(2)),
@@ -100,6 +103,8 @@ def test_mapper_checks_its_arrays():
         (make(2), 1e4, make_samples(2)),
     ):
         with pytest.raises(InputError):
-            mapper.map(actions, samples, interval_us, out)
+            mapper.map(actions, steps, samples, interval_us, out)
+    with pytest.raises(InputError, match="steps: expected 2 values"):
+        mapper.map(actions, np.zeros(3, STEP_DTYPE), make(2), 1e4, make_actions(2))
     with pytest.raises(InputError, match="cwnd_max_bytes"):
         limit_windows(make_actions(1), -1)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What an agent would do if it knew the network: the action that training imitates before it searches on its own.
+
+Where nobody else is on the path, the window goes to what carries the path's rate with a few segments in the queue.
+Where strangers are, it is left to the coupling, which is fair by its own dynamics, unless it is far from the coupled
+equilibrium (envs/coupled_share.py): nothing that an agent can see tells its share better than that. The teacher reads
+the privileged columns of envs/scoring.py, so it exists in the simulator only.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccdrl.envs.action import NEUTRAL
+from ccdrl.envs.observation_layout import OBSERVATION_NAMES
+from ccdrl.envs.scoring import PRIVILEGED_NAMES, PRIVILEGED_SIZE
+
+OWN_GAIN = 0.5
+"""Part of the way to the wanted window in one RTT: what is seen is an RTT old."""
+SHARED_GAIN = 0.3
+SHARED_MARGIN = 0.5
+"""log2: within this of the equilibrium the coupling is trusted."""
+QUEUE_FILLED = 0.15
+"""log2(srtt / base) below which strangers leave capacity unused, so that nothing is taken from them."""
+STEP_TOLERANCE = 0.06
+"""log2: a wanted step this near to the coupled one needs no action; below, actions fade with the distance."""
+
+_COUPLED = OBSERVATION_NAMES.index("coupled_step")
+_TARGET, _STRANGER, _QUEUE = (
+    PRIVILEGED_NAMES.index(name) - PRIVILEGED_SIZE for name in ("target_cwnd", "has_stranger", "true_queue")
+)
+
+
+def compute_teacher_actions(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the actions float32 (N,) for rows of a VectorEnv, float32 (N, observation ... privileged columns)."""
+    error, coupled = rows[:, _TARGET], rows[:, _COUPLED]
+    is_crowded = (rows[:, _STRANGER] > 0.5) & ((rows[:, _QUEUE] > QUEUE_FILLED) | (error < 0.0))
+    beyond = np.sign(error) * np.maximum(np.abs(error) - SHARED_MARGIN, 0.0)
+    step = np.where(is_crowded, SHARED_GAIN * beyond, OWN_GAIN * error)
+    # Among strangers a step of zero means the coupling; alone it means to stay, whatever the coupling does.
+    distance = np.where(is_crowded, step, step - coupled)
+    # A decrease of the coupling can be had or stopped, not halved.
+    step = np.where((distance > 0.0) & (step <= 0.0), np.where(2.0 * step > coupled, 1e-6, 0.0), step)
+    action = np.sign(step) * (NEUTRAL + (1.0 - NEUTRAL) * np.minimum(np.abs(step), 1.0))
+    action *= np.minimum(np.abs(distance) / STEP_TOLERANCE, 1.0)
+    return action.astype(np.float32)
