@@ -11,6 +11,9 @@ class ImitationConfig:
     """How long and how a teacher is imitated."""
 
     steps: int = setting(0, "of total_steps, before PPO; 0: none, total_steps and more: nothing else", 0, 1e12)
+    log_std: float = setting(
+        -2.5, "logarithm of the noise on the student's actions; PPO starts with log_std", -5.0, 1.0
+    )
     learning_rate: float = setting(2e-3, "Adam's step size at the start", 1e-8, 1.0)
     learning_rate_end: float = setting(4e-5, "at the end of the imitation; linear in between", 0.0, 1.0)
     gradient_steps: int = setting(24, "for every 64 steps of each row", 1, 10000)

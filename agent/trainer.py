@@ -192,6 +192,8 @@ class Trainer:
         """One rollout, one update of the phase we are in, checkpoint when due, callbacks."""
         imitator = self.imitator if self.steps < self.config.imitation.steps else None
         self.ppo.disturb = imitator.disturb if imitator is not None else None
+        if self.imitator is not None:
+            self._set_noise()
         begin, packets_before = time.monotonic(), self.env.rows.count_packets()
         self._collect()
         middle = time.monotonic()
@@ -220,6 +222,15 @@ class Trainer:
             # The run goes on with new networks, so that a run resumed from here goes on with the same ones.
             self._renew_env(1)
             self.save(is_scheduled=True)
+
+    def _set_noise(self) -> None:
+        """Set the exploration noise where a phase begins; the step counter says where, in a resumed run too."""
+        rollout = self.config.rollout_steps * self.env.num_envs
+        since = self.steps - self.config.imitation.steps
+        if self.steps == 0 or 0 <= since < rollout:
+            noise = self.config.imitation.log_std if since < 0 else self.config.log_std
+            with torch.no_grad():
+                self.ppo.network.log_std.fill_(noise)
 
     def _renew_env(self, advance: int) -> None:
         """Replace the env by the one `advance` places further in this run's sequence and start its episodes.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 import numpy as np
+import pytest
 
 from ccdrl.agent import checkpoint
 from ccdrl.agent.config import load_config
@@ -19,7 +20,7 @@ def make_config(**changes):
 
 def test_the_actor_learns_what_the_teacher_does_and_not_what_is_paid(tmp_path, target_env):
     config = make_config(total_steps=16_000, imitation__steps=16_000)
-    trainer = Trainer(config, target_env, tmp_path / "run", teacher=lambda privileged: privileged[:, 0] * 0 + 0.4)
+    trainer = Trainer(config, target_env, tmp_path / "run", teacher=lambda rows: rows[:, 0] * 0 + 0.4)
     assert trainer.run()
     env = target_env(seed=99, rows=64)
     actions = load_policy(tmp_path / "run" / "policy").act(env.reset()[:, : env.observation_size])
@@ -29,7 +30,7 @@ def test_the_actor_learns_what_the_teacher_does_and_not_what_is_paid(tmp_path, t
 def test_ppo_goes_on_from_there(tmp_path, target_env):
     """The teacher is wrong on purpose; PPO mends it."""
     config = make_config(total_steps=60_000, imitation__steps=6_000, learning_rate=3e-3, log_std=-1.0)
-    trainer = Trainer(config, target_env, tmp_path / "run", teacher=lambda privileged: privileged[:, 0] * 0 + 0.4)
+    trainer = Trainer(config, target_env, tmp_path / "run", teacher=lambda rows: rows[:, 0] * 0 + 0.4)
     assert trainer.run()
     env = target_env(seed=99, rows=256)
     rows = env.reset()
@@ -40,8 +41,8 @@ def test_ppo_goes_on_from_there(tmp_path, target_env):
 def test_a_run_resumed_within_the_imitation_is_the_same_to_the_bit(tmp_path, target_env):
     config = make_config(total_steps=8192, imitation__steps=6000)
 
-    def constant(privileged):
-        return privileged[:, 0] * 0 + 0.4
+    def constant(rows):
+        return rows[:, 0] * 0 + 0.4
 
     Trainer(config, target_env, tmp_path / "whole", teacher=constant).run()
     folders = checkpoint.find_all(tmp_path / "whole" / "checkpoints")
@@ -52,3 +53,13 @@ def test_a_run_resumed_within_the_imitation_is_the_same_to_the_bit(tmp_path, tar
     left, right = (checkpoint.read(checkpoint.find_newest(tmp_path / name)) for name in ("whole", "rest"))
     assert left.arrays.keys() == right.arrays.keys()
     assert [name for name in left.arrays if left.arrays[name].tobytes() != right.arrays[name].tobytes()] == []
+
+
+@pytest.mark.parametrize(("total_steps", "noise"), [(2048, -2.5), (4096, -1.0)])
+def test_each_phase_has_its_own_noise(tmp_path, target_env, total_steps, noise):
+    config = make_config(
+        total_steps=total_steps, imitation__steps=2048, log_std=-1.0, learning_rate=1e-8, learning_rate_end=0.0
+    )
+    trainer = Trainer(config, target_env, tmp_path / "run", teacher=lambda rows: rows[:, 0] * 0)
+    trainer.run()
+    assert float(trainer.ppo.network.log_std.detach()[0]) == pytest.approx(noise, abs=1e-5)

@@ -116,7 +116,15 @@ def test_a_run_begins_with_the_networks_of_another(capsys, tmp_path):
     common = ["--steps", "64", "--envs", "2"]
     status, output = train(capsys, *common, "--out", str(first), "--set", *TINY)
     assert status == 0, output.err
-    other = [*TINY, "gamma=0.9", "learning_rate=1e-8", "learning_rate_end=0", "log_std=-1", "log_std_min=-2", "imitation.steps=0"]
+    other = [
+        *TINY,
+        "gamma=0.9",
+        "learning_rate=1e-8",
+        "learning_rate_end=0",
+        "log_std=-1",
+        "log_std_min=-2",
+        "imitation.steps=0",
+    ]
     status, output = train(capsys, *common, "--from", str(first), "--out", str(second), "--set", *other)
     assert status == 0, output.err
     a, b = (load_artifact(folder / "policy") for folder in (first, second))

@@ -183,7 +183,7 @@ def couple(row, siblings):
     alpha_by_total = max(each.cwnd / each.srtt**2 for each in siblings) / sum(
         each.cwnd / each.srtt for each in siblings
     ) ** 2  # fmt: skip
-    increase = 3 * 0.3 / 1.7 * row.grown * row.mss * min(alpha_by_total, 1 / row.cwnd)
+    increase = 0.8 * row.grown * row.mss * min(alpha_by_total, 1 / row.cwnd)
     return min(math.log2(1 + increase / row.cwnd), 1.0)
 
 
