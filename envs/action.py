@@ -58,12 +58,13 @@ def map_actions(
 
     An action a within +-NEUTRAL leaves the window (see `select_window`) to the coupling: it becomes window * 2 **
     (coupled step). Beyond, it becomes window * 2 ** (sign(a) * (|a| - NEUTRAL) / (1 - NEUTRAL) * min(1, interval / r)),
-    or goes as far as the coupled step if that is further in the same direction. Then the dither's step is added. Both
-    steps are the observer's, log2, float64 (N,). The result is kept within [2 MSS, 1 GiB]; r is the lower of srtt and
-    the newest RTT, as an srtt that a stalled path has inflated would freeze window and pacing. Growth stops at twice
-    the bytes in the network plus ten segments, as an unused window says nothing about the path (RFC 7661). Pacing is
-    1.25 * cwnd / r. The lease is 4 srtt within [100 ms, 2 s]. An action that is not finite, and one for a subflow
-    without an RTT sample, becomes no action (subflow_id 0). Actions outside [-1, 1] are clipped. `interval_us` is the
-    time until the next decision, for each row or for all. The arithmetic is C (bindings/decision/action.c).
+    or goes as far as the coupled step if that is further in the same direction. It does not go below the lowest step.
+    Then the dither's step is added. The three are the observer's `steps`, log2, STEP_DTYPE (N,). The result is kept
+    within [2 MSS, 1 GiB]; r is the lower of srtt and the newest RTT, as an srtt that a stalled path has inflated would
+    freeze window and pacing. Growth stops at twice the bytes in the network plus ten segments, as an unused window says
+    nothing about the path (RFC 7661). Pacing is 1.25 * cwnd / r. The lease is 4 srtt within [100 ms, 2 s]. An action
+    that is not finite, and one for a subflow without an RTT sample, becomes no action (subflow_id 0). Actions outside
+    [-1, 1] are clipped. `interval_us` is the time until the next decision, for each row or for all. The arithmetic is C
+    (bindings/decision/action.c).
     """
     _MAPPER.map(actions, steps, samples, interval_us, out)

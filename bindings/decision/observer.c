@@ -248,6 +248,12 @@ static double coupled_step(const struct ccdrl_step *step, const struct ccdrl_row
 	return at_most(log2(1.0 + increase / step->cwnd), COUPLED_STEP_MAX);
 }
 
+/* How far the queue follows the swing of our window: our part of it. */
+static double dither_response(const struct ccdrl_row *row)
+{
+	return row->dither_covariance / (row->dither_variance + DITHER_FLOOR);
+}
+
 /* How far the window swings, log2: never so far that our part of the queue is swung empty. */
 static double dither_amplitude(const struct ccdrl_row *row, const struct ccdrl_step *step)
 {
@@ -258,8 +264,9 @@ static double dither_amplitude(const struct ccdrl_row *row, const struct ccdrl_s
 
 static void row_choose_steps(struct ccdrl_row *row, const struct ccdrl_step *step, const struct ccdrl_group *group)
 {
-	double held = row->dither, response = row->dither_covariance / (row->dither_variance + DITHER_FLOOR);
-	int is_alien = row->queue_min_8 > ALIEN_QUEUE && row->dither_variance > ALIEN_VARIANCE && response < ALIEN_RESPONSE;
+	double held = row->dither;
+	int is_alien = row->queue_min_8 > ALIEN_QUEUE && row->dither_variance > ALIEN_VARIANCE &&
+	    dither_response(row) < ALIEN_RESPONSE;
 
 	row->phase += at_most(step->periods, 1.0) / DITHER_PERIODS;
 	row->phase -= floor(row->phase);
