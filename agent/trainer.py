@@ -82,7 +82,9 @@ class Trainer:
         try:
             self.ppo = RowPPO(config, self.env)
             self.imitator: Imitator | None = None
-            if teacher is not None and config.imitation.steps:
+            if config.imitation.steps:
+                if teacher is None:
+                    raise InputError(f"imitation.steps: {config.imitation.steps}, but without a teacher only 0 works")
                 self.imitator = Imitator(config.imitation, self.ppo, teacher)
         except BaseException:
             self.env.close()

@@ -59,7 +59,9 @@ def format_tables(document: dict[str, Any]) -> str:
     lines += [f"| `{name}` | left out | – | – | – | – | – | – |" for name in document["properties_left_out"]]
     lines += [
         "",
-        table_row("growing", "lines", "never rise", "rise above 0", "falls", "rises", "open", "highest", "never above"),
+        table_row(
+            "growing", "lines", "never rise", "rise above 0.2", "falls", "rises", "open", "highest", "never above"
+        ),
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in document["monotonicity"]:

@@ -10,7 +10,7 @@ from ccdrl.bindings.decision.actions import ActionMapper, ActionRule
 from ccdrl.bindings.decision.library import StepArray
 from ccdrl.bindings.library import ActionArray, SampleArray
 
-ACTION_VERSION = "2-coupled"
+ACTION_VERSION = "3-coupled"
 """Names the mapping below; an artifact of another one is refused."""
 INTERVAL_MIN_US = 10_000
 INTERVAL_MAX_US = 100_000
@@ -22,7 +22,9 @@ PACING_GAIN = 1.25
 CWND_MAX_BYTES = float(1 << 30)
 NEUTRAL = 0.2
 """Actions within +- this leave the window to the coupling."""
-COUPLED_STEP_MIN, COUPLED_STEP_MAX = math.log2(0.7), 1.0
+RELEASE_BEGIN, RELEASE_END = 0.05, 0.15
+"""Actions above the first weaken a coupled decrease, those above the second cancel it."""
+COUPLED_STEP_MIN, COUPLED_STEP_MAX = math.log2(1.0 - 0.3 * 1.5), 1.0
 DITHER_MAX = 0.3
 """Bounds of the observer's two steps (bindings/decision/observer.c), log2 of factors."""
 GROWTH_SEGMENTS = 10.0
@@ -32,6 +34,8 @@ GROWTH_SEGMENTS = 10.0
 _MAPPER = ActionMapper(
     ActionRule(
         neutral=NEUTRAL,
+        release_begin=RELEASE_BEGIN,
+        release_end=RELEASE_END,
         growth_segments=GROWTH_SEGMENTS,
         cwnd_max_bytes=CWND_MAX_BYTES,
         pacing_gain=PACING_GAIN,
@@ -57,14 +61,15 @@ def map_actions(
     """Fill `out` with one cwnd action for each sample.
 
     An action a within +-NEUTRAL leaves the window (see `select_window`) to the coupling: it becomes window * 2 **
-    (coupled step). Beyond, it becomes window * 2 ** (sign(a) * (|a| - NEUTRAL) / (1 - NEUTRAL) * min(1, interval / r)),
-    or goes as far as the coupled step if that is further in the same direction. It does not go below the lowest step.
-    Then the dither's step is added. The three are the observer's `steps`, log2, STEP_DTYPE (N,). The result is kept
-    within [2 MSS, 1 GiB]; r is the lower of srtt and the newest RTT, as an srtt that a stalled path has inflated would
-    freeze window and pacing. Growth stops at twice the bytes in the network plus ten segments, as an unused window says
-    nothing about the path (RFC 7661). Pacing is 1.25 * cwnd / r. The lease is 4 srtt within [100 ms, 2 s]. An action
-    that is not finite, and one for a subflow without an RTT sample, becomes no action (subflow_id 0). Actions outside
-    [-1, 1] are clipped. `interval_us` is the time until the next decision, for each row or for all. The arithmetic is C
-    (bindings/decision/action.c).
+    (coupled step), where of a decrease 1 - (a - RELEASE_BEGIN) / (RELEASE_END - RELEASE_BEGIN), within 0 and 1, is
+    left. Beyond, it becomes window * 2 ** (sign(a) * (|a| - NEUTRAL) / (1 - NEUTRAL) * min(1, interval / r)), or goes
+    as far as the coupled step if that is further in the same direction. Without freedom it is the coupled step. The
+    dither's step is added. Both steps and the freedom are the observer's `steps`, STEP_DTYPE (N,), log2. The result is
+    kept within [2 MSS, 1 GiB]; r is the lower of srtt and the newest RTT, as an srtt that a stalled path has inflated
+    would freeze window and pacing. Growth stops at twice the bytes in the network plus ten segments, as an unused
+    window says nothing about the path (RFC 7661). Pacing is 1.25 * cwnd / r. The lease is 4 srtt within [100 ms, 2 s].
+    An action that is not finite, and one for a subflow without an RTT sample, becomes no action (subflow_id 0). Actions
+    outside [-1, 1] are clipped. `interval_us` is the time until the next decision, for each row or for all. The
+    arithmetic is C (bindings/decision/action.c).
     """
     _MAPPER.map(actions, steps, samples, interval_us, out)

@@ -50,12 +50,13 @@ SUBFLOW_COLUMNS = (
     Column("since_loss", "log2(1 + time since the last loss event / s)", "length of the loss-free run"),
     Column("cwnd_mss", "log2(cwnd / mss) / 8", "window in segments: how fine a step can be"),
     Column("previous_action", "a'", "what the agent asked for"),
-    Column("is_startup", "never a loss, never log2(s / m) > 0.32", "capacity not found yet"),
+    Column("is_startup", "never a loss, log2(s / m) > 0.32 or a' < -0.2", "capacity not found yet"),
     Column("ecn_ratio", "sqrt(marks * mss / acked)", "share of ACKs that echoed CE"),
     Column("tcp_window", "log2(cwnd / (mss * sqrt(1.5 * g)))", "window against Reno's at the same loss events"),
     Column("rtt_deviation", "E8[abs(r - s) / m]", "jitter"),
     Column("cwnd_trend_8", "log2(cwnd) - E8[log2(cwnd)]", "window against its recent course"),
     Column("cwnd_trend_32", "log2(cwnd) - E32[log2(cwnd)]", "window against its long course"),
+    Column("rate_trend_8", "log2(rate) - E8[log2(rate)]", "does the rate follow a growing window"),
     Column("srtt_trend_8", "log2(s) - E8[log2(s)]", "delay against its recent course"),
     Column("srtt_trend_32", "log2(s) - E32[log2(s)]", "delay against its long course"),
     Column("elasticity", "E32[c * q] / (E32[c * c] + 0.0003)", "how far the queue follows our window: our part of it"),
@@ -69,6 +70,11 @@ SUBFLOW_COLUMNS = (
         "queue_alien", "sqrt(E32[q * q] - E32[c * q] ** 2 / (E32[c * c] + 0.0003))", "what the queue does of itself"
     ),
     Column("coupled_step", "log2 of the coupled window's factor in this interval", "what a neutral action does"),
+    Column(
+        "is_alien",
+        "queue_min_8 > 0.15, dither_response < 0.4, E128[d * d] > 0.0008",
+        "somebody else's queue: the window makes the coupled step, whatever the action",
+    ),
 )
 """From the subflow's own samples."""
 
@@ -113,7 +119,7 @@ previous interval's; dt: time since the previous observation; acked, sent, lost:
 weighted sums over 4 and 32 srtt (means for products and trends; E8 and E128 alike); rate: acked / dt smoothed over one
 srtt; top: recent maximum of rate, which decays over 16 srtt; d: the dither of the window one interval ago, log2; g:
 segments between loss events, their average or the present run if that is longer (RFC 5348 section 5); c, q:
-cwnd_trend_8 and srtt_trend_8; v: log2(rate) against its mean over 8 srtt."""
+cwnd_trend_8 and srtt_trend_8; v: rate_trend_8."""
 """What the formulas' letters mean."""
 
 

@@ -14,9 +14,10 @@ from ccdrl.envs.action import NEUTRAL
 from ccdrl.envs.observation_layout import OBSERVATION_NAMES
 from ccdrl.envs.scoring import PRIVILEGED_NAMES, PRIVILEGED_SIZE
 
-OWN_GAIN = 0.5
-"""Part of the way to the wanted window in one RTT: what is seen is an RTT old."""
-SHARED_GAIN = 0.3
+OWN_GAIN, OWN_GAIN_RISE = 0.4, 1.0
+"""Part of the way to the wanted window in one RTT, and how it rises with the way (log2) up to all of it: what is seen
+is an RTT old, so that small errors may be over already, but a capacity that has doubled is there to be used."""
+SHARED_GAIN = 0.5
 SHARED_MARGIN = 0.5
 """log2: within this of the equilibrium the coupling is trusted."""
 QUEUE_FILLED = 0.15
@@ -24,7 +25,7 @@ QUEUE_FILLED = 0.15
 STEP_TOLERANCE = 0.06
 """log2: a wanted step this near to the coupled one needs no action; below, actions fade with the distance."""
 
-_COUPLED = OBSERVATION_NAMES.index("coupled_step")
+_COUPLED, _ALIEN = OBSERVATION_NAMES.index("coupled_step"), OBSERVATION_NAMES.index("is_alien")
 _TARGET, _STRANGER, _QUEUE = (
     PRIVILEGED_NAMES.index(name) - PRIVILEGED_SIZE for name in ("target_cwnd", "has_stranger", "true_queue")
 )
@@ -35,11 +36,14 @@ def compute_teacher_actions(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     error, coupled = rows[:, _TARGET], rows[:, _COUPLED]
     is_crowded = (rows[:, _STRANGER] > 0.5) & ((rows[:, _QUEUE] > QUEUE_FILLED) | (error < 0.0))
     beyond = np.sign(error) * np.maximum(np.abs(error) - SHARED_MARGIN, 0.0)
-    step = np.where(is_crowded, SHARED_GAIN * beyond, OWN_GAIN * error)
+    gain = np.minimum(OWN_GAIN + OWN_GAIN_RISE * np.abs(error), 1.0)
+    step = np.where(is_crowded, SHARED_GAIN * beyond, gain * error)
     # Among strangers a step of zero means the coupling; alone it means to stay, whatever the coupling does.
     distance = np.where(is_crowded, step, step - coupled)
-    # A decrease of the coupling can be had or stopped, not halved.
-    step = np.where((distance > 0.0) & (step <= 0.0), np.where(2.0 * step > coupled, 1e-6, 0.0), step)
     action = np.sign(step) * (NEUTRAL + (1.0 - NEUTRAL) * np.minimum(np.abs(step), 1.0))
-    action *= np.minimum(np.abs(distance) / STEP_TOLERANCE, 1.0)
+    # What is left of a decrease of the coupling; at NEUTRAL nothing is, with room for the student's errors.
+    is_milder = (coupled < 0.0) & (distance > 0.0) & (step <= 0.0)
+    left = np.divide(step, coupled, out=np.zeros_like(step), where=is_milder)
+    action = np.where(is_milder, NEUTRAL * (1.0 - left), action)
+    action *= np.minimum(np.abs(distance) / STEP_TOLERANCE, 1.0) * (rows[:, _ALIEN] == 0.0)
     return action.astype(np.float32)

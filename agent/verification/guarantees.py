@@ -24,8 +24,8 @@ from ccdrl.envs.action import (
     PACING_GAIN,
 )
 
-COUPLED_STEP_RTT = 3.0 * (1.0 - 2.0**COUPLED_STEP_MIN) / (1.0 + 2.0**COUPLED_STEP_MIN) / CWND_MIN_SEGMENTS / math.log(2)
-"""log2: what the coupling's increase for one window of ACKs comes to at the smallest window, in however many steps."""
+COUPLED_STEP_RTT = 1.0 / math.log(2)
+"""log2: what one window of ACKs comes to in slow start after a time-out, in however many steps; otherwise less."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ccdrl.agent.verification.derivative import ROUNDING_RISE, bound_slopes, sca
 from ccdrl.agent.verification.families import LOSS_COLUMNS, QUEUE_COLUMNS, Rows, find_columns
 from ccdrl.agent.verification.network import Network
 from ccdrl.agent.verification.relaxation import Floats
+from ccdrl.envs.action import NEUTRAL
 from ccdrl.models.artifact import Artifact
 
 QUEUE_RISE = 3.0
@@ -61,9 +62,9 @@ class Rise:
 class DirectionResult:
     """Shares of all lines' length on which the action is proven not to rise, proven to rise, or neither.
 
-    n_monotone counts the lines that are proven never to rise, n_growing those with a rise that ends above 0: there,
-    more congestion makes the window grow faster. highest_rise is the largest rise between two points of one line that
-    was computed, rise_bound what is proven never to be exceeded.
+    n_monotone counts the lines that are proven never to rise, n_growing those with a rise that ends above NEUTRAL:
+    there, more congestion makes the window grow faster. highest_rise is the largest rise between two points of one line
+    that was computed, rise_bound what is proven never to be exceeded.
     """
 
     name: str
@@ -106,7 +107,7 @@ def check_direction(artifact: Artifact, network: Network, states: Rows, directio
         direction.meaning,
         count,
         count - len(np.unique(table[0][~is_falling])),
-        len({rise.state for rise in exceptions if rise.action_end > 0.0}),
+        len({rise.state for rise in exceptions if rise.action_end > NEUTRAL}),
         falling,
         rising,
         max(0.0, 1.0 - falling - rising),

@@ -119,7 +119,7 @@ def format_text(result: Verification) -> str:
     lines += [
         "",
         "Monotonicity: shares of the lines on which the action is proven not to rise, to rise, or neither;",
-        "monotone: lines proven never to rise; growing: those with a rise that ends above 0",
+        "monotone: lines proven never to rise; growing: those with a rise that ends above 0.2, beyond the coupling",
         "",
     ]
     rows = [("direction", "lines", "monotone", "growing", "falls", "rises", "open", "highest rise", "never above")]

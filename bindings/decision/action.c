@@ -7,15 +7,25 @@
 
 #include "sample.h"
 
+/* The coupled step: a decrease may be withheld, little by little, so that it does not hang on the last digit of an action. */
+static double release(const struct ccdrl_action_rule *rule, double action, double coupled)
+{
+	double kept = (rule->release_end - action) / (rule->release_end - rule->release_begin);
+
+	return coupled < 0.0 ? coupled * at_most(at_least(kept, 0.0), 1.0) : coupled;
+}
+
 /* log2 of the factor on the window: the coupled one's while the action is neutral, else at least as far as it. */
 static double choose_step(const struct ccdrl_action_rule *rule, double action, const struct ccdrl_steps *steps,
     double periods)
 {
 	double beyond = (fabs(action) - rule->neutral) / (1.0 - rule->neutral) * at_most(periods, 1.0);
 
-	if (beyond <= 0.0)
+	if (steps->freedom <= 0.0)
 		return steps->coupled;
-	return action > 0.0 ? at_least(beyond, steps->coupled) : at_least(at_most(-beyond, steps->coupled), steps->lowest);
+	if (beyond <= 0.0)
+		return release(rule, action, steps->coupled);
+	return action > 0.0 ? at_least(beyond, steps->coupled) : at_most(-beyond, steps->coupled);
 }
 
 static struct drl_cwnd_action action_map(const struct ccdrl_action_rule *rule, double action,

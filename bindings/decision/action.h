@@ -19,14 +19,15 @@ void ccdrl_samples_window(const void *samples, size_t n, double *windows);
 
 /* What a window does apart from the policy, log2 of factors in one interval. */
 struct ccdrl_steps {
-	double coupled;			/* of a window that is coupled over the connection (RFC 6356) */
+	double coupled;			/* of a window that is coupled over the connection (BALIA) */
 	double dither;			/* on top of whatever else */
-	double lowest;			/* a lower one is not taken */
+	double freedom;			/* 1, or 0 where nothing but the coupled one is taken */
 };
 
 /* How an action becomes a window: the constants of envs/action.py, which explains them. */
 struct ccdrl_action_rule {
 	double neutral;			/* actions within +- this are none */
+	double release_begin, release_end;	/* actions that take a coupled decrease away, little by little */
 	double growth_segments;
 	double cwnd_max_bytes;
 	double pacing_gain;

@@ -39,6 +39,8 @@ class ActionRule:
     """The constants by which actions become windows, pacing rates and leases (struct ccdrl_action_rule)."""
 
     neutral: float
+    release_begin: float
+    release_end: float
     growth_segments: float
     cwnd_max_bytes: float
     pacing_gain: float

@@ -11,8 +11,9 @@
 
 /* A longer silence counts as this long. */
 #define INTERVAL_MAX_US 60e6
-/* log2(srtt / base) above which a queue has been seen: a quarter of the base RTT. */
+/* Start-up ends with a queue of a quarter of the base RTT (log2(srtt / base)), a loss, or an action that asks for less. */
 #define STARTUP_QUEUE 0.32
+#define STARTUP_ACTION (-0.2)
 #define AMOUNT_MIN 1e-9
 /* Weight of the newest run of segments between loss events in their average (RFC 5348 section 5.4's gain). */
 #define EVENT_GAIN 0.25
@@ -30,20 +31,21 @@
 #define DITHER_SEGMENT_MAX 0.3
 #define DITHER_FLOOR 1e-4
 /*
- * A queue that stands and does not answer to our swing is not ours: a window is not reduced for it beyond what the coupling
- * does. Below this variance of the dither nothing is known.
+ * A queue that stands and does not answer to our swing is not ours: beside strangers the coupling alone decides, whose shares
+ * are AIMD's. Below this variance of the dither nothing is known.
  */
 #define ALIEN_QUEUE 0.15
 #define ALIEN_VARIANCE 0.0008
 #define ALIEN_RESPONSE 0.4
-#define STEP_LOWEST (-10.0)
 /*
- * A coupled window's decrease, and its increase against RFC 6356's. As much as a Reno that halves would be 0.53 (RFC 9438 section
- * 4.3); CUBIC takes more than Reno on longer paths, and 0.8 lies between (docs/experiments.md).
+ * A coupled window's decrease, and its increase against BALIA's. As much as BALIA with its halving would be 0.53 (RFC 9438 section
+ * 4.3); agents then have less than a TCP's share, as they start carefully, so a little more (docs/experiments.md). A path worse
+ * than the best one of its connection decreases by up to COUPLED_CUT_MAX as much.
  */
 #define COUPLED_BETA 0.7
+#define COUPLED_CUT_MAX 1.5
 #define COUPLED_STEP_MAX 1.0
-#define COUPLED_INCREASE 0.8
+#define COUPLED_INCREASE 0.65
 
 /* part / whole within [0, 1], 0 where there is nothing. */
 static double share(double part, double whole)
@@ -179,7 +181,8 @@ static void step_finish(struct ccdrl_step *step, struct ccdrl_row *row, const st
 
 	step->top = at_least(row->top, 1.0);
 	step->loss_long = sqrt(share(row->lost_32, row->sent_32));
-	row->is_startup = (step->is_first || row->is_startup) && !step->has_loss && step->queue <= STARTUP_QUEUE;
+	row->is_startup = (step->is_first || row->is_startup) && !step->has_loss && step->queue <= STARTUP_QUEUE &&
+	    row->previous_action >= STARTUP_ACTION;
 	row_count_events(row, step);
 	row->since_loss = step->has_loss ? 0.0 : row->since_loss + step->periods;
 	row->rate = step->rate;
@@ -191,6 +194,10 @@ static void step_finish(struct ccdrl_step *step, struct ccdrl_row *row, const st
 	row->loss_events = sample->loss_events;
 	row->rto_events = sample->rto_events;
 	row->ecn_marks = sample->ecn_marks;
+	if (step->is_timeout)
+		row->restart = sample_ssthresh(sample);
+	else if (step->has_loss || step->cwnd >= row->restart)
+		row->restart = 0.0;
 	row->is_started = 1;
 }
 
@@ -218,7 +225,7 @@ static void group_add(struct ccdrl_group *group, const struct ccdrl_step *step)
 {
 	group->count++;
 	group->speed += step->cwnd / step->srtt;
-	group->best_growth = at_least(step->cwnd / (step->srtt * step->srtt), group->best_growth);
+	group->best_speed = at_least(step->cwnd / step->srtt, group->best_speed);
 	group->rate += step->rate;
 	group->top += step->top;
 	group->queue += step->queue;
@@ -231,21 +238,28 @@ static void group_add(struct ccdrl_group *group, const struct ccdrl_step *step)
 }
 
 /*
- * What a window that is coupled over the connection (RFC 6356 section 3) would have been multiplied by, log2: an increase
- * for what was acknowledged, a decrease at a loss event. Nothing after a time-out, which the datapath answers itself.
+ * What a window that is coupled over the connection would have been multiplied by, log2: BALIA (Peng et al., "Multipath TCP:
+ * Analysis, Design, and Implementation", ToN 2016, section V): an increase for what was acknowledged, a decrease at a loss
+ * event. Slow start in start-up, and after a time-out up to ssthresh (by the datapath itself as long as it says so).
  */
 static double coupled_step(const struct ccdrl_step *step, const struct ccdrl_row *row, const struct ccdrl_group *group)
 {
-	double per_byte = at_most(group->best_growth / (group->speed * group->speed), 1.0 / step->cwnd), increase;
+	double speed = step->cwnd / step->srtt, behind = group->best_speed / speed, rounds, per_round;
 
 	if (step->is_first || step->is_timeout)
 		return 0.0;
 	if (step->is_event)
-		return log2(COUPLED_BETA);
-	if (step->is_limited || row->since_loss < 1.0)
+		return log2(1.0 - (1.0 - COUPLED_BETA) * at_most(behind, COUPLED_CUT_MAX));
+	if (step->is_limited)
 		return 0.0;
-	increase = COUPLED_INCREASE * at_most(step->acked, step->cwnd * at_least(step->periods, 1.0)) * step->mss * per_byte;
-	return at_most(log2(1.0 + increase / step->cwnd), COUPLED_STEP_MAX);
+	rounds = at_most(step->acked / step->cwnd, at_least(step->periods, 1.0));
+	if (row->is_startup || step->cwnd < row->restart)
+		return at_most(log2(1.0 + rounds), COUPLED_STEP_MAX);
+	if (row->since_loss < 1.0)
+		return 0.0;
+	per_round = speed / step->srtt / (group->speed * group->speed) * (1.0 + behind) / 2.0 * (4.0 + behind) / 5.0;
+	per_round = COUPLED_INCREASE * step->mss * at_most(per_round, 1.0 / step->cwnd);
+	return at_most(log2(1.0 + rounds * per_round), COUPLED_STEP_MAX);
 }
 
 /* How far the queue follows the swing of our window: our part of it. */
@@ -254,18 +268,24 @@ static double dither_response(const struct ccdrl_row *row)
 	return row->dither_covariance / (row->dither_variance + DITHER_FLOOR);
 }
 
-/* How far the window swings, log2: never so far that our part of the queue is swung empty. */
+/* How far the window swings, log2: never so far that our part of the queue is swung empty, and not while nothing comes back. */
 static double dither_amplitude(const struct ccdrl_row *row, const struct ccdrl_step *step)
 {
 	double segment = at_most(log2(1.0 + step->mss / step->cwnd), DITHER_SEGMENT_MAX);
 
+	if (step->is_timeout || step->acked <= 0.0)
+		return 0.0;
 	return at_most(DITHER_PART * at_least(row->queue_min_8, 0.0), at_least(segment, DITHER_MAX));
 }
 
 static void row_choose_steps(struct ccdrl_row *row, const struct ccdrl_step *step, const struct ccdrl_group *group)
 {
 	double held = row->dither;
-	int is_alien = row->queue_min_8 > ALIEN_QUEUE && row->dither_variance > ALIEN_VARIANCE &&
+	int is_alien;
+
+	if (step->is_timeout)	/* what was known of the queue is over */
+		row->dither_covariance = row->dither_rate = row->dither_variance = 0.0;
+	is_alien = row->queue_min_8 > ALIEN_QUEUE && row->dither_variance > ALIEN_VARIANCE &&
 	    dither_response(row) < ALIEN_RESPONSE;
 
 	row->phase += at_most(step->periods, 1.0) / DITHER_PERIODS;
@@ -273,7 +293,7 @@ static void row_choose_steps(struct ccdrl_row *row, const struct ccdrl_step *ste
 	row->dither = dither_amplitude(row, step) * sin(TURN * row->phase);
 	row->steps.coupled = coupled_step(step, row, group);
 	row->steps.dither = row->dither - held;
-	row->steps.lowest = is_alien ? row->steps.coupled : STEP_LOWEST;
+	row->steps.freedom = is_alien ? 0.0 : 1.0;
 }
 
 static void row_observe(const struct ccdrl_observer *observer, const struct ccdrl_row *row,
@@ -325,7 +345,7 @@ int ccdrl_observer_update(struct ccdrl_observer *observer, const int64_t *rows, 
 		float *out = observations + i * width;
 
 		if (step->group == observer->n_places) {
-			row->steps = (struct ccdrl_steps){ .lowest = STEP_LOWEST };
+			row->steps = (struct ccdrl_steps){ .freedom = 1.0 };
 			memset(out, 0, width * sizeof(*out));
 			continue;
 		}

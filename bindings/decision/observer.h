@@ -33,12 +33,13 @@ struct ccdrl_row {
 	uint32_t ecn_marks;
 	uint32_t connection;
 	uint32_t is_started;		/* a sample has been seen */
-	uint32_t is_startup;		/* never a loss, never a queue */
+	uint32_t is_startup;		/* never a loss, never a queue, nothing less asked for */
 	double last_rtt;
 	double rate;			/* delivered, smoothed over one srtt */
 	double since_loss;		/* srtt since the last loss event */
 	double run_segments;		/* acknowledged since the last loss event */
 	double event_segments;		/* between loss events, on average; 0: fewer than one event */
+	double restart;			/* slow start up to this window after a time-out; 0: none */
 	double previous_action;
 	double phase;			/* of the dither, turns */
 	double dither;			/* log2 of the factor that it holds now */
@@ -72,7 +73,7 @@ struct ccdrl_group {
 	uint32_t count;
 	double rate, top, queue, rate_queue, loss;
 	double srtt_min, base_min, queue_min, loss_long_min;
-	double speed, best_growth;	/* RFC 6356's: sum of cwnd / srtt, largest cwnd / srtt^2 */
+	double speed, best_speed;	/* of cwnd / srtt: sum and largest */
 };
 
 struct ccdrl_observer {

@@ -36,15 +36,21 @@ static inline int sample_is_reducing(const struct drl_subflow_sample *sample)
 	return sample->state == DRL_STATE_RECOVERY || sample->state == DRL_STATE_CWR;
 }
 
+/* 0 where there is none. */
+static inline double sample_ssthresh(const struct drl_subflow_sample *sample)
+{
+	return sample->ssthresh_bytes != SSTHRESH_UNSET ? sample->ssthresh_bytes : 0.0;
+}
+
 /*
  * cwnd, or ssthresh while the datapath reduces: in RECOVERY and CWR it moves cwnd towards ssthresh packet by packet (PRR,
  * RFC 6937), and what cwnd is on the way is nobody's decision.
  */
 static inline double sample_window(const struct drl_subflow_sample *sample)
 {
-	int is_known = sample->ssthresh_bytes > 0 && sample->ssthresh_bytes != SSTHRESH_UNSET;
+	double ssthresh = sample_ssthresh(sample);
 
-	return sample_is_reducing(sample) && is_known ? sample->ssthresh_bytes : sample->cwnd_bytes;
+	return sample_is_reducing(sample) && ssthresh > 0.0 ? ssthresh : sample->cwnd_bytes;
 }
 
 /* The newest RTT, microseconds; srtt where there is none. */

@@ -6,6 +6,7 @@ from ccdrl.agent import checkpoint
 from ccdrl.agent.config import load_config
 from ccdrl.agent.policy import load_policy
 from ccdrl.agent.trainer import Trainer, resume_config
+from ccdrl.bindings.errors import InputError
 
 SMALL = {
     "rollout_steps": 16, "minibatch_rows": 128, "actor_layers": [16], "critic_layers": [16], "gamma": 0.5,
@@ -63,3 +64,8 @@ def test_each_phase_has_its_own_noise(tmp_path, target_env, total_steps, noise):
     trainer = Trainer(config, target_env, tmp_path / "run", teacher=lambda rows: rows[:, 0] * 0)
     trainer.run()
     assert float(trainer.ppo.network.log_std.detach()[0]) == pytest.approx(noise, abs=1e-5)
+
+
+def test_imitation_without_a_teacher_is_refused(tmp_path, target_env):
+    with pytest.raises(InputError, match=r"^imitation\.steps: 1024, but without a teacher only 0 works$"):
+        Trainer(make_config(imitation__steps=1024), target_env, tmp_path / "run")

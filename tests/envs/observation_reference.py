@@ -54,6 +54,7 @@ class Row:
         self.phase = self.dither = 0.0
         self.coupled = self.dither_step = 0.0
         self.is_alien = False
+        self.restart = 0
         self.history = []
 
     def advance(self, sample):
@@ -110,30 +111,38 @@ class Row:
         }
         follow("deviation", abs(newest - srtt) / base, 8)
         c, q = trends["cwnd_trend_8"], trends["srtt_trend_8"]
-        v = follow("rate", math.log2(max(rate, 1.0)), 8)
+        v = trends["rate_trend_8"] = follow("rate", math.log2(max(rate, 1.0)), 8)
         follow("dither_covariance", self.dither * q, 128)
         follow("dither_variance", self.dither**2, 128)
         follow("dither_rate", self.dither * v, 128)
         self.phase = (self.phase + min(periods, 1.0) / 12) % 1.0
+        if sample["state"] == State.LOSS:
+            for name in ("dither_covariance", "dither_variance", "dither_rate"):
+                self.means[name] = 0.0
         held, lowest = self.dither, max(self.envelopes["min", 8], 0.0)
         response = self.means["dither_covariance"] / (self.means["dither_variance"] + 1e-4)
         self.is_alien = self.envelopes["min", 8] > 0.15 and self.means["dither_variance"] > 0.0008 and response < 0.4
         amplitude = max(0.09, min(math.log2(1 + mss / cwnd), 0.3))
-        self.dither = min(lowest / 2, amplitude) * math.sin(2 * math.pi * self.phase)
+        is_still = sample["state"] == State.LOSS or acked == 0
+        self.dither = 0.0 if is_still else min(lowest / 2, amplitude) * math.sin(2 * math.pi * self.phase)
         self.dither_step = self.dither - held
         follow("covariance", c * q, 32)
         follow("variance", c * c, 32)
         follow("queue_variance", q * q, 32)
-        self.is_startup = self.is_startup and not has_loss and queue <= 0.32
+        self.is_startup = self.is_startup and not has_loss and queue <= 0.32 and self.previous_action >= -0.2
         self.since_loss = 0.0 if has_loss else self.since_loss + periods
         gradient = 0.0 if is_first else (newest - (before["last_rtt_us"] or before["srtt_us"])) / dt
         inflight = cwnd if sample["absent"] & Absent.INFLIGHT else sample["inflight_bytes"]
         losses = [compute_share(self.sums["lost", span], self.sums["sent", span]) for span in (4, 32)]
         self.rate, self.top, self.queue, self.srtt, self.base = rate, top, queue, srtt, base
         self.cwnd, self.mss, self.is_event = cwnd, mss, is_event
+        if sample["state"] == State.LOSS:
+            self.restart = 0 if sample["ssthresh_bytes"] == UNSET else sample["ssthresh_bytes"]
+        elif has_loss or cwnd >= self.restart:
+            self.restart = 0
         self.is_held = is_first or sample["state"] == State.LOSS
         is_limited = sample["flags"] & (Flag.APP_LIMITED | Flag.RWND_LIMITED) != 0
-        self.grown = 0.0 if is_limited or self.since_loss < 1.0 else min(acked, cwnd * max(periods, 1.0))
+        self.grown = 0.0 if is_limited else min(acked, cwnd * max(periods, 1.0))
         self.loss = math.sqrt(losses[1])
         self.loss_short = losses[0]
         self.own = {
@@ -170,20 +179,26 @@ class Row:
             "queue_alien": math.sqrt(
                 max(self.means["queue_variance"] - self.means["covariance"] ** 2 / (self.means["variance"] + 3e-4), 0)
             ),
+            "is_alien": self.is_alien,
             "ecn_ratio": math.sqrt(min(step["ecn_marks"] * mss / max(acked, mss), 1.0)),
         }
 
 
 def couple(row, siblings):
-    """Return log2 of the coupled window's factor: RFC 6356 section 3 with a decrease to 0.7."""
+    """Return log2 of the coupled window's factor: BALIA's with 0.6 of its decrease and 0.65 of its increase."""
     if row.is_held:
         return 0.0
+    speeds = [each.cwnd / each.srtt for each in siblings]
+    speed = row.cwnd / row.srtt
+    alpha = max(speeds) / speed
     if row.is_event:
-        return math.log2(0.7)
-    alpha_by_total = max(each.cwnd / each.srtt**2 for each in siblings) / sum(
-        each.cwnd / each.srtt for each in siblings
-    ) ** 2  # fmt: skip
-    increase = 0.8 * row.grown * row.mss * min(alpha_by_total, 1 / row.cwnd)
+        return math.log2(1 - 0.3 * min(alpha, 1.5))
+    if row.is_startup or row.cwnd < row.restart:
+        return min(math.log2(1 + row.grown / row.cwnd), 1.0)
+    if row.since_loss < 1.0:
+        return 0.0
+    balia = speed / row.srtt / sum(speeds) ** 2 * (1 + alpha) / 2 * (4 + alpha) / 5
+    increase = 0.65 * row.grown * row.mss * min(balia, 1 / row.cwnd)
     return min(math.log2(1 + increase / row.cwnd), 1.0)
 
 
@@ -223,9 +238,9 @@ class ReferenceObserver:
         return np.array([self.rows[row].rate for row in rows])
 
     def get_steps(self, rows):
-        """Return (coupled, dither, lowest) of each row."""
+        """Return (coupled, dither, freedom) of each row."""
         found = [self.rows[row] for row in rows]
-        return [(row.coupled, row.dither_step, row.coupled if row.is_alien else -10.0) for row in found]
+        return [(row.coupled, row.dither_step, 0.0 if row.is_alien else 1.0) for row in found]
 
     def get_loss(self, rows):
         return np.array([self.rows[row].loss_short for row in rows])

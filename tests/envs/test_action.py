@@ -7,7 +7,14 @@ from hypothesis.extra import numpy as hnp
 
 from ccdrl.bindings.decision.library import STEP_DTYPE
 from ccdrl.bindings.library import LEASE_MAX_US, SAMPLE_DTYPE, Absent, State, make_actions, make_samples
-from ccdrl.envs.action import CWND_MAX_BYTES, NEUTRAL, compute_monitor_interval_us, map_actions
+from ccdrl.envs.action import (
+    CWND_MAX_BYTES,
+    NEUTRAL,
+    RELEASE_BEGIN,
+    RELEASE_END,
+    compute_monitor_interval_us,
+    map_actions,
+)
 
 MSS = 1000
 
@@ -23,9 +30,9 @@ def make(count=1, **fields):
     return samples
 
 
-def make_steps(count, coupled=0.0, dither=0.0, lowest=-10.0):
+def make_steps(count, coupled=0.0, dither=0.0, freedom=1.0):
     steps = np.empty(count, STEP_DTYPE)
-    steps["coupled"], steps["dither"], steps["lowest"] = coupled, dither, lowest
+    steps["coupled"], steps["dither"], steps["freedom"] = coupled, dither, freedom
     return steps
 
 
@@ -53,10 +60,22 @@ def test_window_is_multiplied(action, interval_us, cwnd_bytes):
     assert map_one(action, interval_us)["cwnd_bytes"] == cwnd_bytes
 
 
-@pytest.mark.parametrize("action", [-0.99 * NEUTRAL, -0.05, 0.0, 0.99 * NEUTRAL])
-@pytest.mark.parametrize("coupled_step", [-0.5, 0.01])
+@pytest.mark.parametrize(
+    ("action", "coupled_step"),
+    [(0.99 * NEUTRAL, 0.01)]
+    + [(a, step) for a in (-0.99 * NEUTRAL, -0.05, 0.0, RELEASE_BEGIN) for step in (-0.5, 0.01)],
+)
 def test_neutral_action_leaves_the_window_to_the_coupling(action, coupled_step):
     assert map_one(action, steps=make_steps(1, coupled_step))["cwnd_bytes"] == round(20_000 * 2**coupled_step)
+
+
+@pytest.mark.parametrize(
+    ("action", "left"),
+    [((RELEASE_BEGIN + RELEASE_END) / 2, 0.5), (RELEASE_END, 0.0), (0.99 * NEUTRAL, 0.0)],
+)
+def test_a_decrease_is_withheld_little_by_little(action, left):
+    record = map_one(action, steps=make_steps(1, -0.5))
+    assert record["cwnd_bytes"] == pytest.approx(20_000 * 2 ** (-0.5 * left), abs=1)
 
 
 @pytest.mark.parametrize(
@@ -73,10 +92,15 @@ def test_dither_comes_on_top(action):
     assert map_one(action, steps=make_steps(1, 0.01, 0.09))["cwnd_bytes"] == pytest.approx(without * 2**0.09, abs=1)
 
 
-@pytest.mark.parametrize(("action", "step"), [(-1.0, 0.01), (-0.3, 0.01), (0.0, 0.01), (1.0, 1.0)])
-def test_lowest_step_stops_reductions_only(action, step):
-    record = map_one(action, steps=make_steps(1, 0.01, lowest=0.01))
-    assert record["cwnd_bytes"] == pytest.approx(20_000 * 2**step, abs=1)
+@pytest.mark.parametrize("action", [-1.0, -0.3, 0.0, 0.1, 0.3, 1.0])
+@pytest.mark.parametrize("coupled_step", [-0.5, 0.01])
+def test_without_freedom_the_coupling_decides(action, coupled_step):
+    record = map_one(action, steps=make_steps(1, coupled_step, 0.05, freedom=0.0))
+    assert record["cwnd_bytes"] == pytest.approx(20_000 * 2 ** (coupled_step + 0.05), abs=1)
+
+
+def test_without_freedom_no_action_is_still_no_action():
+    assert map_one(np.nan, steps=make_steps(1, 0.01, freedom=0.0))["subflow_id"] == 0
 
 
 def test_all_fields():
@@ -147,7 +171,8 @@ def map_reference(action, coupled_step, dither_step, sample, interval_us):
     inflight = now if sample["absent"] & Absent.INFLIGHT else int(sample["inflight_bytes"])
     period = max(min(srtt, int(sample["last_rtt_us"]) or srtt), 1)
     beyond = (min(abs(action), 1.0) - NEUTRAL) / (1.0 - NEUTRAL) * min(1.0, interval_us / period)
-    step = coupled_step
+    left = (RELEASE_END - action) / (RELEASE_END - RELEASE_BEGIN)
+    step = coupled_step * min(max(left, 0.0), 1.0) if coupled_step < 0 else coupled_step
     if beyond > 0:
         step = max(beyond, coupled_step) if action > 0 else min(-beyond, coupled_step)
     cwnd = now * 2 ** (step + dither_step)

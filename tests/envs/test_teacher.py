@@ -17,22 +17,27 @@ def teach(**columns):
     return float(compute_teacher_actions(row)[0])
 
 
-def test_alone_it_goes_half_of_the_way():
-    assert teach(target_cwnd=1.0) == pytest.approx(NEUTRAL + (1 - NEUTRAL) * 0.5)
-    assert teach(target_cwnd=-0.5) == pytest.approx(-NEUTRAL - (1 - NEUTRAL) * 0.25)
+def test_alone_it_goes_a_part_of_the_way_and_all_of_a_long_one():
+    assert teach(target_cwnd=0.6) == pytest.approx(NEUTRAL + (1 - NEUTRAL) * 0.6)
+    assert teach(target_cwnd=-0.2) == pytest.approx(-NEUTRAL - (1 - NEUTRAL) * 0.12)
     assert teach(target_cwnd=9.0) == 1.0
     assert teach() == 0.0
 
 
+def test_it_asks_for_nothing_where_an_action_changes_nothing():
+    assert teach(target_cwnd=2.0, is_alien=1.0) == teach(target_cwnd=-2.0, is_alien=1.0, has_stranger=1.0) == 0.0
+
+
 def test_alone_it_stops_a_decrease_that_it_does_not_want():
-    assert teach(coupled_step=-0.5) == pytest.approx(NEUTRAL, abs=1e-5)
-    assert teach(coupled_step=-0.5, target_cwnd=-0.2) == pytest.approx(NEUTRAL, abs=1e-5)
-    assert teach(coupled_step=-0.5, target_cwnd=-0.8) == 0.0
+    assert teach(coupled_step=-0.5) == pytest.approx(NEUTRAL)
+    # Half of the decrease: 0.4 + 0.3162 of the way of -0.3162 is -0.2265 of -0.4529.
+    assert teach(coupled_step=-0.4529, target_cwnd=-0.3162) == pytest.approx(NEUTRAL / 2, abs=1e-3)
+    assert teach(coupled_step=-0.5, target_cwnd=-0.6) == pytest.approx(-NEUTRAL - (1 - NEUTRAL) * 0.6)
     assert teach(coupled_step=-0.5, target_cwnd=-2.0) == -1.0
 
 
-def test_near_the_coupling_it_asks_for_nothing():
-    assert teach(coupled_step=0.01, target_cwnd=0.02) == 0.0
+def test_near_the_coupling_it_asks_for_next_to_nothing():
+    assert abs(teach(coupled_step=0.01, target_cwnd=0.02)) < 0.01
     assert 0 < teach(coupled_step=0.01, target_cwnd=0.08) < NEUTRAL
 
 

@@ -38,7 +38,7 @@ def test_no_action_leaves_the_table(rng, cwnd_max_bytes):
     steps = np.empty(COUNT, STEP_DTYPE)
     steps["coupled"] = rng.uniform(COUPLED_STEP_MIN, COUPLED_STEP_MAX, COUNT)
     steps["dither"] = rng.uniform(-2 * DITHER_MAX, 2 * DITHER_MAX, COUNT)
-    steps["lowest"] = np.where(rng.random(COUNT) < 0.5, steps["coupled"], -10.0)
+    steps["freedom"] = rng.integers(0, 2, COUNT)
     map_actions(actions, steps, samples, interval_us, out)
     guard.limit_windows(out)
     assert (out["subflow_id"][:50] == 0).all()
@@ -78,9 +78,9 @@ def test_windows_of_many_round_trips(direction, n_decisions):
         sample["cwnd_bytes"] = sample["ssthresh_bytes"] = sample["inflight_bytes"] = int(window)
         sample["srtt_us"] = sample["last_rtt_us"] = sample["min_rtt_us"] = rtt_us
         steps = np.zeros(1, STEP_DTYPE)
-        steps["lowest"] = -10.0
-        if direction > 0:  # RFC 6356 with a decrease to 0.7: 0.53 segments for a window of ACKs
-            steps["coupled"] = np.log2(1.0 + 3.0 * 0.3 / 1.7 * mss / n_decisions / window)
+        steps["freedom"] = 1.0
+        if direction > 0:  # slow start: a window for a window of ACKs
+            steps["coupled"] = np.log2(1.0 + 1.0 / n_decisions)
         elif decision % n_decisions == 0:  # a loss event in every RTT
             steps["coupled"] = COUPLED_STEP_MIN
         out = make_actions(1)

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a window does apart from the policy: the coupled step, the dither, and whose queue it says it is."""
+
+import numpy as np
+import pytest
+
+from ccdrl.bindings.library import State, make_samples
+from ccdrl.envs.observation import OBSERVATION_NAMES, Observer
+
+AT = {name: i for i, name in enumerate(OBSERVATION_NAMES)}
+MSS, BASE_US, UNSET = 1000, 40_000, 2**32 - 1
+ROWS = np.array([0])
+
+
+class Path:
+    """One subflow on a path whose queue follows its window by `own` (log2 of the RTT over log2 of the window)."""
+
+    def __init__(self, own, segments=200.0):
+        self.own, self.middle, self.log_window = own, np.log2(segments * MSS), np.log2(segments * MSS)
+        self.now_us, self.bytes, self.lost = 0, 0, 0
+        self.observer = Observer(1)
+        self.observer.reset(ROWS, np.array([1]))
+
+    def step(self, *, delivered=True, action=0.0, queue=0.5, **fields):
+        """Observe one interval of an RTT; the window then makes the dither's step. Return steps and columns."""
+        srtt_us = round(BASE_US * 2 ** (queue + self.own * (self.log_window - self.middle)))
+        window = round(2**self.log_window)
+        self.now_us += srtt_us
+        self.bytes += window * delivered
+        sample = make_samples(1)
+        for name, value in {
+            "abi": 2, "conn_id": 1, "subflow_id": 1, "seq": 1, "timestamp_us": self.now_us, "mss_bytes": MSS,
+            "cwnd_bytes": window, "inflight_bytes": window, "ssthresh_bytes": UNSET, "srtt_us": srtt_us,
+            "min_rtt_us": BASE_US, "last_rtt_us": srtt_us, "sent_bytes": self.bytes, "delivered_bytes": self.bytes,
+            "loss_events": self.lost,
+        }.items():  # fmt: skip
+            sample[name] = fields.get(name, value)
+        if "state" in fields:
+            sample["state"] = fields["state"]
+        columns = self.observer.update(ROWS, sample)[0].copy()
+        self.observer.remember(ROWS, np.array([action], np.float32))
+        steps = self.observer.get_steps(ROWS)[0].copy()
+        self.log_window += steps["dither"]
+        return steps, columns
+
+    def stay(self, count, **fields):
+        for _ in range(count):
+            result = self.step(**fields)
+        return result
+
+
+def test_a_queue_that_follows_the_swing_is_ours():
+    steps, columns = Path(1.0).stay(200)
+    assert columns[AT["dither_response"]] > 0.7
+    assert steps["freedom"] == 1.0 and columns[AT["is_alien"]] == 0.0
+
+
+def test_a_queue_that_stands_still_is_not():
+    path = Path(0.1)
+    assert path.stay(5)[0]["freedom"] == 1.0, "nothing is known yet"
+    steps, columns = path.stay(200)
+    assert columns[AT["dither_response"]] < 0.2
+    assert steps["freedom"] == 0.0 and columns[AT["is_alien"]] == 1.0
+
+
+def test_a_stalled_path_is_not_somebody_elses():
+    """The swing stops while nothing comes back, or its variance would grow without its covariance."""
+    path = Path(1.0)
+    path.stay(200)
+    window = path.log_window
+    steps, columns = path.stay(100, delivered=False)
+    assert columns[AT["dither_response"]] > 0.6 and steps["freedom"] == 1.0
+    assert abs(path.log_window - window) <= 0.09 + 1e-9, "back in the middle"
+
+
+def test_a_time_out_forgets_whose_queue_it_was():
+    path = Path(0.1)
+    assert path.stay(200)[0]["freedom"] == 0.0
+    steps, columns = path.step(state=State.LOSS, ssthresh_bytes=100 * MSS)
+    assert (steps["freedom"], columns[AT["is_alien"]]) == (1.0, 0.0)
+
+
+def test_start_up_is_slow_start_until_less_is_asked_for():
+    path = Path(0.0)
+    path.step(queue=0.0)
+    assert path.step(queue=0.0)[0]["coupled"] == pytest.approx(1.0)
+    assert path.step(queue=0.0, action=-0.19)[0]["coupled"] == pytest.approx(1.0)
+    path.step(queue=0.0, action=-0.21)
+    steps, columns = path.step(queue=0.0)
+    assert columns[AT["is_startup"]] == 0.0
+    # 0.65 segments of 200 for a window of ACKs
+    assert steps["coupled"] == pytest.approx(np.log2(1 + 0.65 / 200))
+
+
+@pytest.mark.parametrize("end", ["queue", "loss"])
+def test_start_up_ends_with_a_queue_or_a_loss(end):
+    path = Path(0.0)
+    path.stay(3, queue=0.0)
+    path.lost += end == "loss"
+    path.step(queue=0.4 if end == "queue" else 0.0)
+    assert path.stay(3, queue=0.0)[0]["coupled"] < 0.01
+
+
+def test_after_a_time_out_the_window_doubles_up_to_ssthresh():
+    path = Path(0.0, segments=10.0)
+    path.stay(3, queue=0.4)
+    assert path.step(state=State.LOSS, ssthresh_bytes=40 * MSS)[0]["coupled"] == 0.0, "the datapath's own slow start"
+    for segments, coupled in ((10, 1.0), (39, 1.0), (40, np.log2(1 + 0.65 / 40)), (10, np.log2(1.065))):
+        path.log_window = path.middle = np.log2(segments * MSS)
+        assert path.step()[0]["coupled"] == pytest.approx(coupled), "not again once it was reached"
+
+
+def test_a_worse_path_decreases_by_more():
+    """BALIA: as the best path is faster, up to one and a half times as much."""
+    observer, samples = Observer(2), make_samples(2)
+    rows = np.arange(2)
+    observer.reset(rows, np.array([1, 1]))
+    for name, value in {
+        "abi": 2, "conn_id": 1, "subflow_id": [1, 2], "mss_bytes": MSS, "cwnd_bytes": [40 * MSS, 30 * MSS],
+        "inflight_bytes": 30 * MSS, "ssthresh_bytes": UNSET, "srtt_us": BASE_US, "min_rtt_us": BASE_US,
+    }.items():  # fmt: skip
+        samples[name] = value
+    for second in range(4):
+        samples["timestamp_us"] = BASE_US * (second + 1)
+        samples["delivered_bytes"] = samples["sent_bytes"] = 30 * MSS * second
+        samples["loss_events"] = second == 3
+        observer.update(rows, samples)
+    assert observer.get_steps(rows)["coupled"] == pytest.approx(np.log2([0.7, 1 - 0.3 * 40 / 30]))
