@@ -22,7 +22,7 @@
 
 #include "emulator.h"
 
-#define READ_BATCH 32		/* packets taken from a port at once; they share one arrival time */
+#define READ_BATCH 32		/* packets taken from a port at once */
 #define SPIN_NS 15000		/* a sleep shorter than this would end late */
 #define PRIORITY 10
 #define TCP_PROTOCOL 6
@@ -160,29 +160,6 @@ static void packet_enter(struct testbed_emulator *emulator, uint32_t port, uint3
 	}
 }
 
-/* Takes what a port has, a batch at most. False: the device has gone. */
-static bool port_read(struct testbed_emulator *emulator, uint32_t port)
-{
-	uint8_t spare;
-
-	for (int i = 0; i < READ_BATCH; i++) {
-		const bool is_full = emulator->n_free == 0;
-		const uint32_t index = is_full ? 0 : emulator->free_buffers[emulator->n_free - 1];
-		const ssize_t n = read(emulator->ports[port], is_full ? &spare : buffer(emulator, index),
-		    is_full ? 1 : emulator->mtu_bytes);
-
-		if (n < 0)
-			return errno == EAGAIN || errno == EINTR;
-		if (is_full) {
-			emulator->figures.overflow_packets++;
-			continue;
-		}
-		emulator->n_free--;
-		packet_enter(emulator, port, index, (size_t)n);
-	}
-	return true;
-}
-
 /* --- time --- */
 
 static void events_fire(struct testbed_emulator *emulator)
@@ -235,6 +212,31 @@ static void events_run(struct testbed_emulator *emulator, int64_t until_ns)
 
 static int64_t min_ns(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* Takes what a port has, a batch at most. False: the device has gone. */
+static bool port_read(struct testbed_emulator *emulator, uint32_t port, int64_t until_ns)
+{
+	uint8_t spare;
+
+	for (int i = 0; i < READ_BATCH; i++) {
+		const bool is_full = emulator->n_free == 0;
+		const uint32_t index = is_full ? 0 : emulator->free_buffers[emulator->n_free - 1];
+		const ssize_t n = read(emulator->ports[port], is_full ? &spare : buffer(emulator, index),
+		    is_full ? 1 : emulator->mtu_bytes);
+
+		if (n < 0)
+			return errno == EAGAIN || errno == EINTR;
+		if (is_full) {
+			emulator->figures.overflow_packets++;
+			continue;
+		}
+		emulator->n_free--;
+		/* The clock after the read: a thread that was held back before it would make an RTT shorter than the path's. */
+		events_run(emulator, min_ns(clock_ns(emulator), until_ns));
+		packet_enter(emulator, port, index, (size_t)n);
+	}
+	return true;
+}
+
 static int run_until(struct testbed_emulator *emulator, int64_t until_ns)
 {
 	while (!__atomic_load_n(&emulator->is_stopped, __ATOMIC_RELAXED)) {
@@ -254,10 +256,8 @@ static int run_until(struct testbed_emulator *emulator, int64_t until_ns)
 		n = epoll_pwait2(emulator->epoll, ready, 16, &timeout, NULL);
 		if (n < 0 && errno != EINTR)
 			return -errno;
-		if (n > 0)
-			events_run(emulator, min_ns(clock_ns(emulator), until_ns));
 		for (int i = 0; i < n; i++)
-			if (!port_read(emulator, ready[i].data.u32))
+			if (!port_read(emulator, ready[i].data.u32, until_ns))
 				return -EIO;
 	}
 	return emulator->sim.is_out_of_memory ? -ENOMEM : 0;

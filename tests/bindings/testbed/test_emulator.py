@@ -7,6 +7,8 @@ amounts and ratios over many packets have the tolerances of their statistics.
 """
 
 import math
+import os
+import socket
 
 import numpy as np
 import pytest
@@ -60,6 +62,26 @@ def test_delay_both_ways(delay_ms):
         (ack,) = wire.arrivals[1]
         assert (ack.number, ack.wire_bytes) == (9, 60)
         assert 0 <= ack.time_ns - 150 * MS - delay_ms * MS < LATE_NS
+
+
+def test_no_packet_is_earlier_than_its_delay():
+    """A packet arrives when it is read, not when the clock was looked at before: the thread may be held back between.
+
+    Here by its port: a read that waits. Once the second packet is there, the port is closed, and nothing waits any more.
+    """
+    with Wire(LinkConfig(rate_bps=1e9, delay_ns=30 * MS, limit_bytes=1_000_000)) as wire:
+        wire.inside[1].setblocking(True)
+        write = wire._write
+
+        def write_and_close(port, packet):
+            write(port, packet)
+            if packet[27] == 1:  # the number
+                with socket.socket(fileno=os.dup(wire.ends[port])) as end:
+                    end.shutdown(socket.SHUT_WR)
+
+        wire._write = write_and_close
+        wire.run(200 * MS, (10 * MS, 1, 0, 100), (80 * MS, 1, 1, 100))
+        assert wire.received[1].time_ns >= 110 * MS
 
 
 def test_extra_delay_of_a_route_counts_in_each_direction():

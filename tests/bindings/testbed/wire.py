@@ -60,6 +60,8 @@ class Wire:
         self._begin_ns = 0
         self._is_over = threading.Event()
         self.ends: list[int] = []
+        self.inside: list[socket.socket] = []
+        """The emulator's ends of the ports."""
         self.arrivals: list[list[Arrival]] = [[] for _ in range(1 + len(routes))]
         try:
             self._set_up(links, routes, extra_delay_ns, events)
@@ -103,6 +105,7 @@ class Wire:
             for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                 end.setsockopt(socket.SOL_SOCKET, option, 8 << 20)
         library.check(library.lib.testbed_emulator_port_add(self._emulator, pair[1].fileno()), "port")
+        self.inside.append(pair[1])
         return pair[0].fileno()
 
     def run(self, duration_ns: int, *sends: tuple[Any, ...], warmup_ns: int = 0) -> None:
