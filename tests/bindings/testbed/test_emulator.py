@@ -67,7 +67,7 @@ def test_delay_both_ways(delay_ms):
 def test_no_packet_is_earlier_than_its_delay():
     """A packet arrives when it is read, not when the clock was looked at before: the thread may be held back between.
 
-    Here by its port: a read that waits. Once the second packet is there, the port is closed, and nothing waits any more.
+    Here by its port: a read that waits. With the second packet the port is closed, and nothing waits any more.
     """
     with Wire(LinkConfig(rate_bps=1e9, delay_ns=30 * MS, limit_bytes=1_000_000)) as wire:
         wire.inside[1].setblocking(True)
