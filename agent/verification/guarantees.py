@@ -25,7 +25,7 @@ from ccdrl.envs.action import (
 )
 
 COUPLED_STEP_RTT = 1.0 / math.log(2)
-"""log2: what one window of ACKs comes to in slow start after a time-out, in however many steps; otherwise less."""
+"""log2: what one window of ACKs comes to in slow start, in however many steps; otherwise less."""
 
 
 @dataclass(frozen=True)

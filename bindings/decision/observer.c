@@ -11,7 +11,7 @@
 
 /* A longer silence counts as this long. */
 #define INTERVAL_MAX_US 60e6
-/* Start-up ends with a queue of a quarter of the base RTT (log2(srtt / base)), a loss, or an action that asks for less. */
+/* Start-up ends with a queue of a quarter of the base RTT (log2(srtt / base)), a loss, or an action below -NEUTRAL. */
 #define STARTUP_QUEUE 0.32
 #define STARTUP_ACTION (-0.2)
 #define AMOUNT_MIN 1e-9

@@ -28,15 +28,14 @@ class Path:
         self.now_us += srtt_us
         self.bytes += window * delivered
         sample = make_samples(1)
-        for name, value in {
+        values = {
             "abi": 2, "conn_id": 1, "subflow_id": 1, "seq": 1, "timestamp_us": self.now_us, "mss_bytes": MSS,
             "cwnd_bytes": window, "inflight_bytes": window, "ssthresh_bytes": UNSET, "srtt_us": srtt_us,
             "min_rtt_us": BASE_US, "last_rtt_us": srtt_us, "sent_bytes": self.bytes, "delivered_bytes": self.bytes,
             "loss_events": self.lost,
-        }.items():  # fmt: skip
-            sample[name] = fields.get(name, value)
-        if "state" in fields:
-            sample["state"] = fields["state"]
+        }  # fmt: skip
+        for name, value in (values | fields).items():
+            sample[name] = value
         columns = self.observer.update(ROWS, sample)[0].copy()
         self.observer.remember(ROWS, np.array([action], np.float32))
         steps = self.observer.get_steps(ROWS)[0].copy()
