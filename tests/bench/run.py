@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any
 
 import ccdrl
+from ccdrl.agent.daemon import blas  # noqa: F401 (before numpy: one BLAS thread, as in serve.py)
 from ccdrl.bindings.library import measure_heap_s
 from ccdrl.bindings.simulator import Simulator, SimulatorBatch
 
