@@ -5,6 +5,9 @@ The student acts, the teacher says what it would have done there, and the actor 
 seen (DAgger: Ross, Gordon and Bagnell, "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online
 Learning", AISTATS 2011). What the teacher knows and the student cannot see averages out: the fitted action is close to
 the expected one given the observation. The critic is fitted to the returns meanwhile, so that PPO can go on from here.
+
+While PPO searches the teacher may stay (`search_gradient_steps`; Schmitt et al., "Kickstarting Deep Reinforcement
+Learning", 2018): what is rare in a rollout, such as a capacity that has doubled, is otherwise lost in PPO's noise.
 """
 
 from __future__ import annotations
@@ -57,7 +60,26 @@ class Imitator:
         return np.where(self._steps_left > 0, self._burst, actions)
 
     def train(self) -> dict[str, float]:
-        """Take the rollout in the learner's buffer into the memory and fit; return the mean losses."""
+        """Take the rollout in the learner's buffer into the memory and fit both networks; return the mean losses."""
+        progress = min(self.ppo.num_timesteps / self.config.steps, 1.0)
+        rate = self.config.learning_rate + (self.config.learning_rate_end - self.config.learning_rate) * progress
+        for group in self.ppo.policy.optimizer.param_groups:
+            group["lr"] = rate
+        losses = self._take_and_fit(self.config.gradient_steps, with_critic=True)
+        return {
+            "imitation/actor_loss": losses[0],
+            "imitation/critic_loss": losses[1],
+            "imitation/learning_rate": rate,
+        }
+
+    def remind(self) -> dict[str, float]:
+        """After an update of PPO: fit the actor a little, at PPO's step size; return its mean loss."""
+        if self.config.search_gradient_steps == 0:
+            return {}
+        return {"imitation/actor_loss": self._take_and_fit(self.config.search_gradient_steps, with_critic=False)[0]}
+
+    def _take_and_fit(self, gradient_steps: int, *, with_critic: bool) -> tuple[float, float]:
+        """Take the rollout in the learner's buffer into the memory, fit, return the mean losses."""
         ppo, config = self.ppo, self.config
         buffer = ppo.rollout_buffer
         columns = buffer.observations.shape[-1]
@@ -69,19 +91,15 @@ class Imitator:
         self._wanted[place] = torch.from_numpy(self.teacher(rows.numpy()))
         self._is_live[place] = (rows[:, : ppo.rows.rows.observation_size] != 0.0).any(dim=1)
         self._rollouts += 1
-        progress = min(ppo.num_timesteps / config.steps, 1.0)
-        rate = config.learning_rate + (config.learning_rate_end - config.learning_rate) * progress
-        for group in ppo.policy.optimizer.param_groups:
-            group["lr"] = rate
         losses = np.zeros(2)
-        count = max(1, round(config.gradient_steps * buffer.buffer_size / 64))
+        count = max(1, round(gradient_steps * buffer.buffer_size / 64))
         for _ in range(count):
-            losses += self._fit(rows, returns)
+            losses += self._fit(rows, returns if with_critic else None)
         actor, critic = (losses / count).tolist()
-        return {"imitation/actor_loss": actor, "imitation/critic_loss": critic, "imitation/learning_rate": rate}
+        return actor, critic
 
-    def _fit(self, rows: torch.Tensor, returns: torch.Tensor) -> tuple[float, float]:
-        """One gradient step: the actor on rows of the memory, the critic on rows of the newest rollout."""
+    def _fit(self, rows: torch.Tensor, returns: torch.Tensor | None) -> tuple[float, float]:
+        """One gradient step: the actor on rows of the memory; with returns, the critic on the newest rollout."""
         config, network = self.config, self.ppo.network
         n = config.minibatch_rows
         rollout = torch.randint(min(self._rollouts, config.memory_rollouts), (n,))
@@ -95,7 +113,9 @@ class Imitator:
             reduction="none",
         )
         error = (errors * live).sum() / live.sum().clamp(min=1.0)
-        value_error = functional.mse_loss(network.value(rows[newest]), returns[newest])
+        value_error = torch.zeros(())
+        if returns is not None:
+            value_error = functional.mse_loss(network.value(rows[newest]), returns[newest])
         self.ppo.policy.optimizer.zero_grad()
         torch.autograd.backward(error + value_error)
         torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM_MAX)

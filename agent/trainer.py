@@ -205,7 +205,7 @@ class Trainer:
             searched = max(self.config.total_steps - self.config.imitation.steps, 1)
             self.ppo._update_current_progress_remaining(self.steps - self.config.imitation.steps, searched)
             self.ppo.train()
-            scalars = {}
+            scalars = self.imitator.remind() if self.imitator is not None else {}
         scalars |= self.ppo.check_update()
         self._absorb()
         end = time.monotonic()

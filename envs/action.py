@@ -26,7 +26,7 @@ RELEASE_BEGIN, RELEASE_END = 0.05, 0.15
 """Actions above the first weaken a coupled decrease, those above the second cancel it."""
 COUPLED_STEP_MIN, COUPLED_STEP_MAX = math.log2(1.0 - 0.3 * 1.5), 1.0
 DITHER_MAX = 0.3
-"""Bounds of the observer's two steps (bindings/decision/observer.c), log2 of factors."""
+"""Bounds of the observer's two steps (bindings/decision/steps.c), log2 of factors."""
 GROWTH_SEGMENTS = 10.0
 """A window may exceed twice what is in the network by this much (IW10), so that it grows only where it is used."""
 

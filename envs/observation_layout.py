@@ -72,7 +72,7 @@ SUBFLOW_COLUMNS = (
     Column("coupled_step", "log2 of the coupled window's factor in this interval", "what a neutral action does"),
     Column(
         "is_alien",
-        "queue_min_8 > 0.15, dither_response < 0.4, E128[d * d] > 0.0008",
+        "queue_min_8 > 0.15, dither_response < 0.4, E128[d * d] > 0.0008, not a wait for delayed ACKs",
         "somebody else's queue: the window makes the coupled step, whatever the action",
     ),
 )

@@ -19,34 +19,6 @@
 #define EVENT_GAIN 0.25
 /* Variance of log2(cwnd) below which nothing can be said of what follows it. */
 #define ELASTICITY_FLOOR 3e-4
-/*
- * A window that never moves cannot tell whose queue it stands in. So it swings: a sine of this many srtt, with this part
- * of log2(srtt / base) up to the limit, so that our part of the queue is never swung empty.
- */
-#define TURN 6.283185307179586
-#define DITHER_PERIODS 12.0
-#define DITHER_PART 0.5
-#define DITHER_MAX 0.09
-/* Windows are whole segments, so that a small one swings by one. */
-#define DITHER_SEGMENT_MAX 0.3
-#define DITHER_FLOOR 1e-4
-/*
- * A queue that stands and does not answer to our swing is not ours: beside strangers the coupling alone decides, whose shares
- * are AIMD's. Below this variance of the dither nothing is known.
- */
-#define ALIEN_QUEUE 0.15
-#define ALIEN_VARIANCE 0.0008
-#define ALIEN_RESPONSE 0.4
-/*
- * A coupled window's decrease, and its increase against BALIA's. As much as BALIA with its halving would be 0.53 (RFC 9438 section
- * 4.3); agents then have less than a TCP's share, as they start carefully, so a little more (docs/experiments.md). A path worse
- * than the best one of its connection decreases by up to COUPLED_CUT_MAX as much.
- */
-#define COUPLED_BETA 0.7
-#define COUPLED_CUT_MAX 1.5
-#define COUPLED_STEP_MAX 1.0
-#define COUPLED_INCREASE 0.65
-
 /* part / whole within [0, 1], 0 where there is nothing. */
 static double share(double part, double whole)
 {
@@ -237,65 +209,6 @@ static void group_add(struct ccdrl_group *group, const struct ccdrl_step *step)
 	group->loss_long_min = at_most(step->loss_long, group->loss_long_min);
 }
 
-/*
- * What a window that is coupled over the connection would have been multiplied by, log2: BALIA (Peng et al., "Multipath TCP:
- * Analysis, Design, and Implementation", ToN 2016, section V): an increase for what was acknowledged, a decrease at a loss
- * event. Slow start in start-up, and after a time-out up to ssthresh (by the datapath itself as long as it says so).
- */
-static double coupled_step(const struct ccdrl_step *step, const struct ccdrl_row *row, const struct ccdrl_group *group)
-{
-	double speed = step->cwnd / step->srtt, behind = group->best_speed / speed, rounds, per_round;
-
-	if (step->is_first || step->is_timeout)
-		return 0.0;
-	if (step->is_event)
-		return log2(1.0 - (1.0 - COUPLED_BETA) * at_most(behind, COUPLED_CUT_MAX));
-	if (step->is_limited)
-		return 0.0;
-	rounds = at_most(step->acked / step->cwnd, at_least(step->periods, 1.0));
-	if (row->is_startup || step->cwnd < row->restart)
-		return at_most(log2(1.0 + rounds), COUPLED_STEP_MAX);
-	if (row->since_loss < 1.0)
-		return 0.0;
-	per_round = speed / step->srtt / (group->speed * group->speed) * (1.0 + behind) / 2.0 * (4.0 + behind) / 5.0;
-	per_round = COUPLED_INCREASE * step->mss * at_most(per_round, 1.0 / step->cwnd);
-	return at_most(log2(1.0 + rounds * per_round), COUPLED_STEP_MAX);
-}
-
-/* How far the queue follows the swing of our window: our part of it. */
-static double dither_response(const struct ccdrl_row *row)
-{
-	return row->dither_covariance / (row->dither_variance + DITHER_FLOOR);
-}
-
-/* How far the window swings, log2: never so far that our part of the queue is swung empty, and not while nothing comes back. */
-static double dither_amplitude(const struct ccdrl_row *row, const struct ccdrl_step *step)
-{
-	double segment = at_most(log2(1.0 + step->mss / step->cwnd), DITHER_SEGMENT_MAX);
-
-	if (step->is_timeout || step->acked <= 0.0)
-		return 0.0;
-	return at_most(DITHER_PART * at_least(row->queue_min_8, 0.0), at_least(segment, DITHER_MAX));
-}
-
-static void row_choose_steps(struct ccdrl_row *row, const struct ccdrl_step *step, const struct ccdrl_group *group)
-{
-	double held = row->dither;
-	int is_alien;
-
-	if (step->is_timeout)	/* what was known of the queue is over */
-		row->dither_covariance = row->dither_rate = row->dither_variance = 0.0;
-	is_alien = row->queue_min_8 > ALIEN_QUEUE && row->dither_variance > ALIEN_VARIANCE &&
-	    dither_response(row) < ALIEN_RESPONSE;
-
-	row->phase += at_most(step->periods, 1.0) / DITHER_PERIODS;
-	row->phase -= floor(row->phase);
-	row->dither = dither_amplitude(row, step) * sin(TURN * row->phase);
-	row->steps.coupled = coupled_step(step, row, group);
-	row->steps.dither = row->dither - held;
-	row->steps.freedom = is_alien ? 0.0 : 1.0;
-}
-
 static void row_observe(const struct ccdrl_observer *observer, const struct ccdrl_row *row,
     const struct ccdrl_step *step, float *history, float *out)
 {
@@ -349,7 +262,7 @@ int ccdrl_observer_update(struct ccdrl_observer *observer, const int64_t *rows, 
 			memset(out, 0, width * sizeof(*out));
 			continue;
 		}
-		row_choose_steps(row, step, &observer->groups[step->group]);
+		ccdrl_row_choose_steps(row, step, &observer->groups[step->group]);
 		row_observe(observer, row, step, observer->history + rows[i] * history_size, out);
 	}
 	return 0;

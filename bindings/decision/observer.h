@@ -103,4 +103,8 @@ int ccdrl_observer_read_steps(const struct ccdrl_observer *observer, const int64
     struct ccdrl_steps *steps);
 int ccdrl_observer_read_loss(const struct ccdrl_observer *observer, const int64_t *rows, size_t n, double *losses);
 
+/* steps.c. The response: how far what has this covariance with the swing of our window follows it. */
+double ccdrl_dither_response(const struct ccdrl_row *row, double covariance);
+void ccdrl_row_choose_steps(struct ccdrl_row *row, const struct ccdrl_step *step, const struct ccdrl_group *group);
+
 #endif /* CCDRL_OBSERVER_H */

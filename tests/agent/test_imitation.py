@@ -39,8 +39,28 @@ def test_ppo_goes_on_from_there(tmp_path, target_env):
     assert np.sqrt(np.mean((actions - rows[:, 0]) ** 2)) < 0.25
 
 
-def test_a_run_resumed_within_the_imitation_is_the_same_to_the_bit(tmp_path, target_env):
-    config = make_config(total_steps=8192, imitation__steps=6000)
+def test_a_teacher_that_stays_holds_ppo_back(tmp_path, target_env):
+    """As above, but the wrong teacher is asked all along."""
+    config = make_config(
+        total_steps=60_000,
+        imitation__steps=6_000,
+        learning_rate=3e-3,
+        log_std=-1.0,
+        imitation__search_gradient_steps=64,
+    )
+    trainer = Trainer(config, target_env, tmp_path / "run", teacher=lambda rows: rows[:, 0] * 0 + 0.4)
+    assert trainer.run()
+    env = target_env(seed=99, rows=256)
+    rows = env.reset()
+    actions = load_policy(tmp_path / "run" / "policy").act(rows[:, : env.observation_size])
+    assert np.sqrt(np.mean((actions - 0.4) ** 2)) < 0.25 < np.sqrt(np.mean((actions - rows[:, 0]) ** 2))
+
+
+@pytest.mark.parametrize(("teacher_steps", "reminders"), [(6000, 0), (1000, 2)])
+def test_a_run_resumed_while_the_teacher_is_there_is_the_same_to_the_bit(
+    tmp_path, target_env, teacher_steps, reminders
+):
+    config = make_config(total_steps=8192, imitation__steps=teacher_steps, imitation__search_gradient_steps=reminders)
 
     def constant(rows):
         return rows[:, 0] * 0 + 0.4

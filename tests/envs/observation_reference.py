@@ -121,7 +121,11 @@ class Row:
                 self.means[name] = 0.0
         held, lowest = self.dither, max(self.envelopes["min", 8], 0.0)
         response = self.means["dither_covariance"] / (self.means["dither_variance"] + 1e-4)
-        self.is_alien = self.envelopes["min", 8] > 0.15 and self.means["dither_variance"] > 0.0008 and response < 0.4
+        stands_us = (2 ** self.envelopes["min", 8] - 1) * base
+        may_wait = cwnd < 8 * mss and stands_us * cwnd / mss < 40_000
+        self.is_alien = (
+            self.envelopes["min", 8] > 0.15 and self.means["dither_variance"] > 0.0008 and response < 0.4
+        ) and not may_wait
         amplitude = max(0.09, min(math.log2(1 + mss / cwnd), 0.3))
         is_still = sample["state"] == State.LOSS or acked == 0
         self.dither = 0.0 if is_still else min(lowest / 2, amplitude) * math.sin(2 * math.pi * self.phase)
@@ -185,7 +189,7 @@ class Row:
 
 
 def couple(row, siblings):
-    """Return log2 of the coupled window's factor: BALIA's with 0.6 of its decrease and 0.65 of its increase."""
+    """Return log2 of the coupled window's factor: BALIA's with 0.6 of its decrease and 0.7 of its increase."""
     if row.is_held:
         return 0.0
     speeds = [each.cwnd / each.srtt for each in siblings]
@@ -198,7 +202,7 @@ def couple(row, siblings):
     if row.since_loss < 1.0:
         return 0.0
     balia = speed / row.srtt / sum(speeds) ** 2 * (1 + alpha) / 2 * (4 + alpha) / 5
-    increase = 0.65 * row.grown * row.mss * min(balia, 1 / row.cwnd)
+    increase = 0.7 * row.grown * row.mss * min(balia, 1 / row.cwnd)
     return min(math.log2(1 + increase / row.cwnd), 1.0)
 
 

@@ -72,6 +72,12 @@ def test_a_stalled_path_is_not_somebody_elses():
     assert abs(path.log_window - window) <= 0.09 + 1e-9, "back in the middle"
 
 
+@pytest.mark.parametrize(("segments", "queue", "freedom"), [(4.0, 0.3, 1.0), (4.0, 0.5, 0.0), (9.0, 0.16, 0.0)])
+def test_a_wait_for_delayed_acks_is_not_a_queue(segments, queue, freedom):
+    """Over 4 segments 40 ms make 10 ms, which is what 0.3 of a base RTT of 40 ms (9.2 ms) may be, 0.5 (16.6 ms) not."""
+    assert Path(0.0, segments).stay(200, queue=queue)[0]["freedom"] == freedom
+
+
 def test_a_time_out_forgets_whose_queue_it_was():
     path = Path(0.1)
     assert path.stay(200)[0]["freedom"] == 0.0
@@ -87,8 +93,8 @@ def test_start_up_is_slow_start_until_less_is_asked_for():
     path.step(queue=0.0, action=-0.21)
     steps, columns = path.step(queue=0.0)
     assert columns[AT["is_startup"]] == 0.0
-    # 0.65 segments of 200 for a window of ACKs
-    assert steps["coupled"] == pytest.approx(np.log2(1 + 0.65 / 200))
+    # 0.7 segments of 200 for a window of ACKs
+    assert steps["coupled"] == pytest.approx(np.log2(1 + 0.7 / 200))
 
 
 @pytest.mark.parametrize("end", ["queue", "loss"])
@@ -104,7 +110,7 @@ def test_after_a_time_out_the_window_doubles_up_to_ssthresh():
     path = Path(0.0, segments=10.0)
     path.stay(3, queue=0.4)
     assert path.step(state=State.LOSS, ssthresh_bytes=40 * MSS)[0]["coupled"] == 0.0, "the datapath's own slow start"
-    for segments, coupled in ((10, 1.0), (39, 1.0), (40, np.log2(1 + 0.65 / 40)), (10, np.log2(1.065))):
+    for segments, coupled in ((10, 1.0), (39, 1.0), (40, np.log2(1 + 0.7 / 40)), (10, np.log2(1.07))):
         path.log_window = path.middle = np.log2(segments * MSS)
         assert path.step()[0]["coupled"] == pytest.approx(coupled), "not again once it was reached"
 
