@@ -15,6 +15,9 @@
 #define STARTUP_QUEUE 0.32
 #define STARTUP_ACTION (-0.2)
 #define AMOUNT_MIN 1e-9
+/* log2(srtt / base) above which there is a queue, and how long a loss counts as one, srtt. */
+#define EMPTY_QUEUE 0.03
+#define EMPTY_AFTER_LOSS 8.0
 /* Weight of the newest run of segments between loss events in their average (RFC 5348 section 5.4's gain). */
 #define EVENT_GAIN 0.25
 /* Variance of log2(cwnd) below which nothing can be said of what follows it. */
@@ -157,6 +160,11 @@ static void step_finish(struct ccdrl_step *step, struct ccdrl_row *row, const st
 	    row->previous_action >= STARTUP_ACTION;
 	row_count_events(row, step);
 	row->since_loss = step->has_loss ? 0.0 : row->since_loss + step->periods;
+	row->since_queue += step->periods;
+	if (step->has_loss || step->marks > 0.0)
+		row->since_queue = -EMPTY_AFTER_LOSS;
+	else if (row->is_startup || step->is_limited || step->queue > EMPTY_QUEUE)
+		row->since_queue = at_most(row->since_queue, 0.0);
 	row->rate = step->rate;
 	row->last_rtt = step->last_rtt;
 	row->timestamp_us = sample->timestamp_us;

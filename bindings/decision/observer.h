@@ -37,6 +37,7 @@ struct ccdrl_row {
 	double last_rtt;
 	double rate;			/* delivered, smoothed over one srtt */
 	double since_loss;		/* srtt since the last loss event */
+	double since_queue;		/* srtt since start-up or a queue; a loss or a mark sets it back further */
 	double run_segments;		/* acknowledged since the last loss event */
 	double event_segments;		/* between loss events, on average; 0: fewer than one event */
 	double restart;			/* slow start up to this window after a time-out; 0: none */

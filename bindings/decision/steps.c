@@ -41,6 +41,13 @@
 #define COUPLED_CUT_MAX 1.5
 #define COUPLED_STEP_MAX 1.0
 #define COUPLED_INCREASE 0.7
+/*
+ * A path whose queue stays empty has more to give than the window asks for, and AIMD would be long about it. After so many srtt
+ * the step is this many log2 per round, twice as much with every srtt, up to the limit.
+ */
+#define RISE_BEGIN 1.0
+#define RISE_FIRST 0.15
+#define RISE_MAX 0.4
 
 double ccdrl_dither_response(const struct ccdrl_row *row, double covariance)
 {
@@ -54,7 +61,7 @@ double ccdrl_dither_response(const struct ccdrl_row *row, double covariance)
  */
 static double coupled_step(const struct ccdrl_step *step, const struct ccdrl_row *row, const struct ccdrl_group *group)
 {
-	double speed = step->cwnd / step->srtt, behind = group->best_speed / speed, rounds, per_round;
+	double speed = step->cwnd / step->srtt, behind = group->best_speed / speed, rounds, per_round, rise = 0.0;
 
 	if (step->is_first || step->is_timeout)
 		return 0.0;
@@ -69,7 +76,9 @@ static double coupled_step(const struct ccdrl_step *step, const struct ccdrl_row
 		return 0.0;
 	per_round = speed / step->srtt / (group->speed * group->speed) * (1.0 + behind) / 2.0 * (4.0 + behind) / 5.0;
 	per_round = COUPLED_INCREASE * step->mss * at_most(per_round, 1.0 / step->cwnd);
-	return at_most(log2(1.0 + rounds * per_round), COUPLED_STEP_MAX);
+	if (row->since_queue > RISE_BEGIN)
+		rise = rounds * at_most(RISE_FIRST * exp2(row->since_queue - RISE_BEGIN), RISE_MAX);
+	return at_most(at_least(log2(1.0 + rounds * per_round), rise), COUPLED_STEP_MAX);
 }
 
 /* How far the window swings, log2: never so far that our part of the queue is swung empty, and not while nothing comes back. */

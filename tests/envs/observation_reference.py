@@ -45,7 +45,7 @@ class Row:
         self.connection = connection
         self.before = None
         self.previous_action = 0.0
-        self.since_loss = 0.0
+        self.since_loss = self.since_queue = 0.0
         self.is_startup = True
         self.sums = {(name, span): 0.0 for name in ("lost", "sent") for span in (4, 32)}
         self.envelopes = {}
@@ -135,6 +135,12 @@ class Row:
         follow("queue_variance", q * q, 32)
         self.is_startup = self.is_startup and not has_loss and queue <= 0.32 and self.previous_action >= -0.2
         self.since_loss = 0.0 if has_loss else self.since_loss + periods
+        is_limited = sample["flags"] & (Flag.APP_LIMITED | Flag.RWND_LIMITED) != 0
+        self.since_queue += periods
+        if has_loss or step["ecn_marks"] > 0:
+            self.since_queue = -8.0
+        elif self.is_startup or is_limited or math.log2(srtt / base) > 0.03:
+            self.since_queue = min(self.since_queue, 0.0)
         gradient = 0.0 if is_first else (newest - (before["last_rtt_us"] or before["srtt_us"])) / dt
         inflight = cwnd if sample["absent"] & Absent.INFLIGHT else sample["inflight_bytes"]
         losses = [compute_share(self.sums["lost", span], self.sums["sent", span]) for span in (4, 32)]
@@ -145,7 +151,6 @@ class Row:
         elif has_loss or cwnd >= self.restart:
             self.restart = 0
         self.is_held = is_first or sample["state"] == State.LOSS
-        is_limited = sample["flags"] & (Flag.APP_LIMITED | Flag.RWND_LIMITED) != 0
         self.grown = 0.0 if is_limited else min(acked, cwnd * max(periods, 1.0))
         self.loss = math.sqrt(losses[1])
         self.loss_short = losses[0]
@@ -168,7 +173,7 @@ class Row:
             "interval": math.log2(periods),
             "is_recovery": sample["state"] in (State.RECOVERY, State.CWR),
             "is_timeout": sample["state"] == State.LOSS,
-            "is_limited": sample["flags"] & (Flag.APP_LIMITED | Flag.RWND_LIMITED) != 0,
+            "is_limited": is_limited,
             "is_cwnd_limited": sample["flags"] & Flag.CWND_LIMITED != 0,
             "since_loss": math.log2(1.0 + self.since_loss),
             "cwnd_mss": math.log2(cwnd / mss) / 8.0,
@@ -203,7 +208,10 @@ def couple(row, siblings):
         return 0.0
     balia = speed / row.srtt / sum(speeds) ** 2 * (1 + alpha) / 2 * (4 + alpha) / 5
     increase = 0.7 * row.grown * row.mss * min(balia, 1 / row.cwnd)
-    return min(math.log2(1 + increase / row.cwnd), 1.0)
+    step = math.log2(1 + increase / row.cwnd)
+    if row.since_queue > 1.0:
+        step = max(step, row.grown / row.cwnd * min(0.15 * 2 ** min(row.since_queue - 1.0, 9.0), 0.4))
+    return min(step, 1.0)
 
 
 def pool(row, siblings):

@@ -103,7 +103,20 @@ def test_start_up_ends_with_a_queue_or_a_loss(end):
     path.stay(3, queue=0.0)
     path.lost += end == "loss"
     path.step(queue=0.4 if end == "queue" else 0.0)
-    assert path.stay(3, queue=0.0)[0]["coupled"] < 0.01
+    assert path.step(queue=0.0)[0]["coupled"] < 0.01
+
+
+def test_a_path_whose_queue_stays_empty_gets_more_and_more():
+    path = Path(0.0)
+    path.stay(3, queue=0.4)
+    steps = [path.step(queue=0.0)[0]["coupled"] for _ in range(5)]
+    assert steps[0] < 0.01, "an RTT may be a drain"
+    assert steps[1:] == pytest.approx([0.3, 0.4, 0.4, 0.4], abs=0.01)
+    assert path.step(queue=0.05)[0]["coupled"] < 0.01
+    path.lost += 1
+    path.step(queue=0.0)
+    assert path.stay(8, queue=0.0)[0]["coupled"] < 0.01, "a loss may have been for a queue that is too short to be seen"
+    assert path.stay(2, queue=0.0)[0]["coupled"] > 0.1
 
 
 def test_after_a_time_out_the_window_doubles_up_to_ssthresh():
