@@ -7,7 +7,8 @@ Learning", AISTATS 2011). What the teacher knows and the student cannot see aver
 the expected one given the observation. The critic is fitted to the returns meanwhile, so that PPO can go on from here.
 
 While PPO searches the teacher may stay (`search_gradient_steps`; Schmitt et al., "Kickstarting Deep Reinforcement
-Learning", 2018): what is rare in a rollout, such as a capacity that has doubled, is otherwise lost in PPO's noise.
+Learning", 2018): what it taught of balance and of random loss is otherwise worn off by PPO's noise, more in one seed
+than in another (docs/experiments.md).
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@
 #define EVENT_GAIN 0.25
 /* Variance of log2(cwnd) below which nothing can be said of what follows it. */
 #define ELASTICITY_FLOOR 3e-4
+
 /* part / whole within [0, 1], 0 where there is nothing. */
 static double share(double part, double whole)
 {
