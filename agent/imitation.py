@@ -85,7 +85,7 @@ class Imitator:
         buffer = ppo.rollout_buffer
         columns = buffer.observations.shape[-1]
         rows = torch.from_numpy(buffer.observations.reshape(-1, columns).copy())
-        returns = torch.from_numpy(buffer.returns.reshape(-1).copy())
+        returns = torch.from_numpy(buffer.returns.reshape(-1).copy()) if with_critic else None
         seen = ppo.network.observation_size
         place = self._rollouts % config.memory_rollouts
         self._rows[place] = rows[:, :seen]
@@ -95,7 +95,7 @@ class Imitator:
         losses = np.zeros(2)
         count = max(1, round(gradient_steps * buffer.buffer_size / 64))
         for _ in range(count):
-            losses += self._fit(rows, returns if with_critic else None)
+            losses += self._fit(rows, returns)
         actor, critic = (losses / count).tolist()
         return actor, critic
 

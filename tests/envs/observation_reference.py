@@ -139,7 +139,7 @@ class Row:
         self.since_queue += periods
         if has_loss or step["ecn_marks"] > 0:
             self.since_queue = -8.0
-        elif self.is_startup or is_limited or math.log2(srtt / base) > 0.03:
+        elif self.is_startup or is_limited or queue > 0.03:
             self.since_queue = min(self.since_queue, 0.0)
         gradient = 0.0 if is_first else (newest - (before["last_rtt_us"] or before["srtt_us"])) / dt
         inflight = cwnd if sample["absent"] & Absent.INFLIGHT else sample["inflight_bytes"]
