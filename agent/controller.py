@@ -2,16 +2,16 @@
 """The live loop's core: samples in, cwnd actions out, for any number of connections that come and go."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ccdrl.agent.guard import Guard
 from ccdrl.bindings.decision.table import SubflowTable
+from ccdrl.bindings.decision.turn import Turn
 from ccdrl.bindings.library import ActionArray, SampleArray, make_actions
-from ccdrl.envs.action import INTERVAL_MAX_US, INTERVAL_MIN_US, map_actions
+from ccdrl.envs.action import INTERVAL_MAX_US, INTERVAL_MIN_US, MAPPER
 from ccdrl.envs.observation import Observer
 
 
@@ -23,9 +23,8 @@ class Policy(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What one `step` decided: n subflows, a row each. The arrays may be kept, not changed.
+class Decision(NamedTuple):
+    """What one `step` decided: n subflows, a row each. The next step writes over the arrays: copy what is to be kept.
 
     now_us        the datapath's clock
     records       the newest record of each subflow, SAMPLE_DTYPE (n,), with now_us as its timestamp
@@ -33,6 +32,7 @@ class Decision:
     observations  float32 (n, OBSERVATION_SIZE)
     actions       of the policy, clipped to [-1, 1], NaN where the guard refused it; float32 (n,)
     cwnd_actions  ACTION_DTYPE (n,); subflow_id 0 where there is none
+    segments_min  the lowest window of the cwnd actions, infinite without any
     """
 
     now_us: int
@@ -41,6 +41,7 @@ class Decision:
     observations: NDArray[np.float32]
     actions: NDArray[np.float32]
     cwnd_actions: ActionArray
+    segments_min: float
 
 
 class Controller:
@@ -51,7 +52,7 @@ class Controller:
     covers all of them. Subflows are known by id: a new one gets a row, a closed one gives it back, and one that has
     been silent for `idle_us` is dropped (its closing record was lost). conn_id 0 is a connection of its own. With more
     than `capacity` subflows the later ones are counted in `refused` and stay with the datapath's fallback. `tap` is
-    called with every decision before its actions are returned.
+    called with every decision before its actions are returned, and may change these.
     """
 
     def __init__(
@@ -66,13 +67,17 @@ class Controller:
     ) -> None:
         self.policy = policy
         self.guard = guard if guard is not None else Guard()
-        self.refused = 0
         self.decisions = 0
         self._tap = tap
+        self._no_actions = make_actions(0)
         bounds = (INTERVAL_MIN_US, INTERVAL_MAX_US) if interval_us is None else (interval_us, interval_us)
         self._table = SubflowTable(capacity, bounds, idle_us)
-        self._observer = Observer(capacity)
-        self._now_us = 0
+        self._turn = Turn(self._table, Observer(capacity), MAPPER, self.guard.counts, self.guard.cwnd_max_bytes)
+
+    @property
+    def refused(self) -> int:
+        """Records of subflows beyond the capacity."""
+        return self._turn.refused
 
     @property
     def n_subflows(self) -> int:
@@ -92,28 +97,24 @@ class Controller:
         """Take new records; return cwnd actions for the connections whose monitor interval is over, possibly none.
 
         `now_us` is the datapath's clock; without it, the newest timestamp seen is taken. The first decision for a
-        connection comes with its first live record.
+        connection comes with its first live record. The next call writes over what this one returned.
         """
-        intake = self._table.absorb(samples, now_us)
-        self.guard.count_records(len(samples), intake)
-        self.refused += intake.refused
-        if len(intake.rows):
-            self._observer.reset(intake.rows, intake.connections)
-        self._now_us = max(self._now_us, intake.newest_us if now_us is None else now_us)
-        if self._now_us < self._table.wake_us:
-            return make_actions(0)
-        due = self._table.select_due(self._now_us)
-        rows, records = due.rows, due.records
-        if len(rows) == 0:
-            return make_actions(0)
-        observations = self._observer.update(rows, records)
-        decisions = self.guard.limit_actions(self.policy.act(observations))
-        self._observer.remember(rows, decisions)
-        actions = make_actions(len(rows))
-        map_actions(decisions, self._observer.get_steps(rows), records, due.intervals_us, actions)
-        self.guard.limit_windows(actions)
-        self.decisions += len(rows)
+        turn = self._turn
+        n = turn.begin(samples, now_us)
+        if n == 0:
+            return self._no_actions
+        turn.finish(self.policy.act(turn.observations))
+        self.decisions += n
         if self._tap is not None:
-            self._tap(Decision(self._now_us, records, due.ages_us, observations, decisions, actions))
-        is_asked = actions["subflow_id"] != 0
-        return actions if is_asked.all() else np.asarray(actions[is_asked])
+            self._tap(
+                Decision(
+                    turn.now_us,
+                    turn.records,
+                    turn.ages_us,
+                    turn.observations,
+                    turn.actions,
+                    turn.cwnd_actions,
+                    turn.segments_min,
+                )
+            )
+        return turn.gather()

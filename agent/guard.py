@@ -4,16 +4,13 @@
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ccdrl.bindings.decision.actions import limit_actions, limit_windows
-from ccdrl.bindings.decision.table import Intake
-from ccdrl.bindings.library import ActionArray
+from ccdrl.bindings.decision.library import GUARD_DTYPE
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class GuardCounters:
-    """What the guard did, since its creation."""
+    """What the guard did, since its creation (struct ccdrl_guard_counts)."""
 
     samples: int = 0
     samples_foreign: int = 0
@@ -31,35 +28,21 @@ class GuardCounters:
 
 
 class Guard:
-    """Bounds what comes out of the policy, and counts what was refused on either side of it.
+    """The bounds of what comes out of a policy, and the counts of what was refused on either side of it.
 
-    Records are judged where they are stored (bindings/decision/table.py).
-    `cwnd_max_bytes` is the highest window that leaves. A row whose action is refused gets no cwnd action, so that its
-    lease runs out and the datapath's fallback takes over.
+    Both are kept in a turn's C (bindings/decision): records are judged where they are stored, actions and windows where
+    they are mapped. `cwnd_max_bytes` is the highest window that leaves. A row whose action is refused gets no cwnd
+    action, so that its lease runs out and the datapath's fallback takes over.
     """
 
     def __init__(self, cwnd_max_bytes: int = 1 << 30) -> None:
         self.cwnd_max_bytes = cwnd_max_bytes
-        self.counters = GuardCounters()
+        self.counts = np.zeros(1, GUARD_DTYPE)
 
-    def count_records(self, n_records: int, intake: Intake) -> None:
-        """Count what the table of subflows believed of a read, and what not."""
-        self.counters.samples += n_records
-        self.counters.samples_foreign += intake.foreign
-        self.counters.samples_future += intake.future
-        self.counters.samples_stale += intake.stale
-
-    def limit_actions(self, actions: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the actions clipped to [-1, 1]; those that are not finite become NaN, which maps to no action."""
-        limited, n_not_finite, n_clipped = limit_actions(actions)
-        self.counters.actions += len(actions)
-        self.counters.actions_not_finite += n_not_finite
-        self.counters.actions_clipped += n_clipped
-        return limited
-
-    def limit_windows(self, actions: ActionArray) -> None:
-        """Lower windows above the maximum, and their pacing rates as much, in place."""
-        self.counters.windows_bounded += limit_windows(actions, self.cwnd_max_bytes)
+    @property
+    def counters(self) -> GuardCounters:
+        """The counts of this moment."""
+        return GuardCounters(**{name: int(self.counts[name][0]) for name in GUARD_DTYPE.names or ()})
 
     def snapshot(self) -> dict[str, int]:
         """Return the counters by name."""

@@ -31,7 +31,7 @@ GROWTH_SEGMENTS = 10.0
 """A window may exceed twice what is in the network by this much (IW10), so that it grows only where it is used."""
 
 
-_MAPPER = ActionMapper(
+MAPPER = ActionMapper(
     ActionRule(
         neutral=NEUTRAL,
         release_begin=RELEASE_BEGIN,
@@ -72,4 +72,4 @@ def map_actions(
     outside [-1, 1] are clipped. `interval_us` is the time until the next decision, for each row or for all. The
     arithmetic is C (bindings/decision/action.c).
     """
-    _MAPPER.map(actions, steps, samples, interval_us, out)
+    MAPPER.map(actions, steps, samples, interval_us, out)

@@ -2,11 +2,10 @@
 """What the daemon counts, and the text that Prometheus reads (exposition format 0.0.4).
 
 Written here because the counters already exist elsewhere as plain integers (guard, controller, datapath): they are
-collected when somebody asks, and a decision pays for two histogram entries only. A client library would bring its own
+collected when somebody asks, and a decision pays for three short calls to histograms only. A client library would bring its own
 counters with locks, and a second copy of every figure.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from ccdrl.agent.daemon.connections import Connection
 from ccdrl.bindings.datapath import Counters
+from ccdrl.bindings.decision.tally import Tally
 from ccdrl.bindings.library import ActionResult
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -25,33 +25,16 @@ LATE_BOUNDS_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 
 RESULTS = tuple(result.name.lower() for result in ActionResult)
 
 
-class Histogram:
+class Histogram(Tally):
     """Counts by upper bounds; the last count is of what is above all of them."""
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = tuple(bounds)
-        self._array = np.array(bounds)
-        self.counts = [0] * (len(self.bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def observe_all(self, values: NDArray[np.float64]) -> None:
-        """Count an array of values."""
-        places = self._array.searchsorted(values)
-        for place, count in enumerate(np.bincount(places, minlength=len(self.counts)).tolist()):
-            self.counts[place] += count
-        self.total += float(values.sum())
 
     def quantile(self, share: float) -> float:
         """Return an upper bound of the quantile, infinite above the last bound, 0 without values."""
-        wanted, seen = share * sum(self.counts), 0
+        counts = self.counts
+        wanted, seen = share * sum(counts), 0
         if wanted == 0:
             return 0.0
-        for count, bound in zip(self.counts, (*self.bounds, float("inf")), strict=True):
+        for count, bound in zip(counts, (*self.bounds, float("inf")), strict=True):
             seen += count
             if seen >= wanted:
                 return bound
@@ -82,7 +65,7 @@ class Metrics:
 
     def count_results(self, results: NDArray[np.int32]) -> None:
         """Count what became of written actions."""
-        if not results.any():  # as nearly always
+        if np.count_nonzero(results) == 0:  # as nearly always
             self.results[RESULTS[0]] += len(results)
             return
         counts = np.bincount(np.clip(results, -1, len(RESULTS)) + 1, minlength=len(RESULTS) + 2).tolist()

@@ -46,7 +46,6 @@ from ccdrl.bindings.library import ABI_VERSION
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 WAIT_MAX_S = 0.25
 """Longest sleep: the watchdog hears of us this often whatever the interval."""
-EPOLL_STEP_S = 0.001
 LAG_MAX_NS = 1_000_000_000
 NS_PER_US = 1000
 STATUS_INTERVAL_S = 1.0
@@ -82,7 +81,8 @@ class Daemon:
         self._is_reload_wanted = False
         self._status_s = self._summary_s = time.monotonic()
         self._summarised = 0
-        self._selector = selectors.DefaultSelector()
+        # select(2) counts microseconds, epoll in Python whole milliseconds; the descriptors are few.
+        self._selector = selectors.SelectSelector()
         self._waker, self._wakee = socket.socketpair()
         for end in (self._waker, self._wakee):
             end.setblocking(False)
@@ -267,17 +267,13 @@ class Daemon:
 
     def _wait(self, due_ns: int) -> None:
         """Handle what is ready until the next turn is due, or for WAIT_MAX_S."""
-        # epoll counts whole milliseconds and may oversleep one: the rest of the way is a sleep, which no event ends.
-        left_s = min((due_ns - time.monotonic_ns()) * 1e-9 - 2 * EPOLL_STEP_S, WAIT_MAX_S)
+        left_s = min((due_ns - time.monotonic_ns()) * 1e-9, WAIT_MAX_S)
         for key, _ in self._selector.select(max(left_s, 0.0)):
             key.data()
         if self._loader.is_busy:
             self._swap()
         elif self._is_reload_wanted:
             self._begin_loading()
-        left_s = (due_ns - time.monotonic_ns()) * 1e-9
-        if 0.0 < left_s < 3 * EPOLL_STEP_S and not self._is_ending:
-            time.sleep(left_s)
 
     def _note(self, decision: Decision) -> None:
         self._decision = decision
@@ -304,7 +300,7 @@ class Daemon:
             return
         self._newest = decision
         self.metrics.decision.observe(time.perf_counter() - begin_s)
-        self.metrics.age.observe_all(decision.age_us * 1e-6)
+        self.metrics.age.observe_all(decision.age_us, 1e-6)
         if results is not None:
             self.metrics.count_results(results)
         if self.recorder is not None:

@@ -53,11 +53,11 @@ class StarvationGuard:
 
     def review(self, decision: Decision) -> int:
         """Replace the first action for a starved subflow, take out the others; return how many subflows are new."""
+        if not self._cases and decision.segments_min >= WINDOW_MAX_SEGMENTS:
+            return 0
         records, actions = decision.records, decision.cwnd_actions
         mss_bytes = records["mss_bytes"]
         is_lowest = (actions["subflow_id"] != 0) & (actions["cwnd_bytes"] < WINDOW_MAX_SEGMENTS * mss_bytes)
-        if not self._cases and not is_lowest.any():
-            return 0
         rtt_us, lowest_us = records["last_rtt_us"].astype(np.int64), records["min_rtt_us"].astype(np.int64)
         is_empty = rtt_us <= np.maximum(RTT_RATIO_MAX * lowest_us, lowest_us + RTT_SLACK_US)
         is_full = (records["flags"] & Flag.CWND_LIMITED) != 0

@@ -50,7 +50,7 @@ class Phase:
 def record_observations(spec: RunSpec, until_s: float) -> NDArray[np.float32]:
     """Run an agent and return the observations of all its decisions, float32 (n, columns)."""
     rows: list[NDArray[np.float32]] = []
-    drive = Drive(spec, tap=lambda decision: rows.append(decision.observations))
+    drive = Drive(spec, tap=lambda decision: rows.append(decision.observations.copy()))
     drive.run(round(until_s * NS_PER_S))
     return np.concatenate(rows) if rows else np.zeros((0, len(OBSERVATION_NAMES)), np.float32)
 

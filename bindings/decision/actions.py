@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Actions to windows, the bounds of both, and what samples say of them: one C call for all rows, checks included."""
+"""Actions to windows, and what samples say of them: one C call for all rows, checks included."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ccdrl.bindings.checks import check_array, check_integer, check_number
+from ccdrl.bindings.checks import check_array, check_number
 from ccdrl.bindings.decision.library import STEP_DTYPE, StepArray, ffi, lib, pin_in, pin_out, pin_samples
 from ccdrl.bindings.errors import InputError
 from ccdrl.bindings.library import ACTION_DTYPE, ActionArray, SampleArray
@@ -50,13 +50,16 @@ class ActionRule:
 
 
 class ActionMapper:
-    """Actions of [-1, 1] to records of ACTION_DTYPE by one rule; envs/action.py says which."""
+    """Actions of [-1, 1] to records of ACTION_DTYPE by one rule; envs/action.py says which.
+
+    `handle` is for the other bindings.
+    """
 
     def __init__(self, rule: ActionRule) -> None:
         fields = {
             name: check_number(name, getattr(rule, name), 0.0, float(CWND_LIMIT_BYTES)) for name in rule.__slots__
         }
-        self._rule = ffi.new("struct ccdrl_action_rule *", fields)
+        self.handle = ffi.new("struct ccdrl_action_rule *", fields)
 
     def map(
         self,
@@ -77,18 +80,4 @@ class ActionMapper:
         target = pin_out(check_array("out", out, ACTION_DTYPE))
         if len(out) != n:
             raise InputError(f"out: expected {n} records, got {len(out)}")
-        lib.ccdrl_actions_map(self._rule, source, apart, records, times, is_common, n, target)
-
-
-def limit_actions(actions: NDArray[np.float32]) -> tuple[NDArray[np.float32], int, int]:
-    """Return the actions clipped to [-1, 1], NaN for what is not finite, and how many were not finite and clipped."""
-    out = np.empty(len(actions), np.float32)
-    limited = lib.ccdrl_actions_limit(pin_in("actions", actions, np.float32, len(out)), len(out), pin_out(out))
-    return out, limited.not_finite, limited.clipped
-
-
-def limit_windows(actions: ActionArray, cwnd_max_bytes: int) -> int:
-    """Lower windows above the maximum, and their pacing rates as much, in place; return how many."""
-    highest = check_integer("cwnd_max_bytes", cwnd_max_bytes, 1, CWND_LIMIT_BYTES)
-    target = pin_out(check_array("actions", actions, ACTION_DTYPE))
-    return int(lib.ccdrl_windows_limit(target, len(actions), highest))
+        lib.ccdrl_actions_map(self.handle, source, apart, records, times, is_common, n, target)

@@ -8,11 +8,13 @@
 /* From here on tanh is 1 in single precision. */
 #define TANH_LIMIT 9.0f
 
-static inline float clip(float value, float limit)
+static inline float bound(float value, float low, float high)
 {
-	value = value < -limit ? -limit : value;
-	return value > limit ? limit : value;
+	value = value < low ? low : value;
+	return value > high ? high : value;
 }
+
+static inline float clip(float value, float limit) { return bound(value, -limit, limit); }
 
 /*
  * x * N(x^2) / D(x^2), fitted to tanh over [-9, 9] for the least relative error (2e-8 before rounding). All coefficients
@@ -43,4 +45,11 @@ void ccdrl_rows_activate(float *restrict rows, size_t n, size_t width, const flo
 		for (size_t j = 0; j < width; j++)
 			rows[j] = tanh_within_limit(rows[j]);
 	}
+}
+
+void ccdrl_rows_bound(float *restrict rows, size_t n, size_t width, const float *restrict bias, float low, float high)
+{
+	for (size_t i = 0; i < n; i++, rows += width)
+		for (size_t j = 0; j < width; j++)
+			rows[j] = bound(rows[j] + bias[j], low, high);
 }

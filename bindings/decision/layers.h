@@ -16,5 +16,7 @@ void ccdrl_rows_normalise(const float *in, size_t n, size_t width, const float *
     float *out);
 /* rows = tanh(rows + bias), within 4e-7 */
 void ccdrl_rows_activate(float *rows, size_t n, size_t width, const float *bias);
+/* rows = rows + bias, clipped to [low, high] */
+void ccdrl_rows_bound(float *rows, size_t n, size_t width, const float *bias, float low, float high);
 
 #endif /* CCDRL_LAYERS_H */

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ccdrl.bindings.errors import InputError
-from ccdrl.bindings.library import ACTION_DTYPE, SAMPLE_DTYPE, SampleArray
+from ccdrl.bindings.library import ACTION_DTYPE, SAMPLE_DTYPE, SampleArray, derive_dtype
 
 try:
     from ccdrl.bindings.decision._decision import ffi as ffi
@@ -28,6 +28,9 @@ STEP_DTYPE = np.dtype([("coupled", np.float64), ("dither", np.float64), ("freedo
 StepArray = NDArray[np.void]
 """Array of STEP_DTYPE."""
 
+GUARD_DTYPE = derive_dtype("struct ccdrl_guard_counts", ffi)
+"""What a guard counts."""
+
 # Parsed once: these calls are made for a handful of rows too.
 _BYTES = ffi.typeof("char[]")
 _CTYPES = {
@@ -37,6 +40,7 @@ _CTYPES = {
     np.dtype(np.int64): ffi.typeof("int64_t[]"),
     np.dtype(np.uint8): ffi.typeof("uint8_t[]"),
     np.dtype(np.bool_): ffi.typeof("uint8_t[]"),
+    GUARD_DTYPE: ffi.typeof("struct ccdrl_guard_counts[]"),
     STEP_DTYPE: ffi.typeof("struct ccdrl_steps[]"),
     SAMPLE_DTYPE: ffi.typeof("struct drl_subflow_sample[]"),
     ACTION_DTYPE: ffi.typeof("struct drl_cwnd_action[]"),

@@ -27,7 +27,8 @@ class RowObserver:
     repeated   those that are given again for the `n_ages` intervals before, newest first
     limit      columns are clipped to [-limit, limit]
 
-    Rows are numbered by the caller, below the capacity, and no row comes twice in a call; InputError otherwise.
+    Rows are numbered by the caller, below the capacity, and no row comes twice in a call; InputError otherwise. `handle`
+    is for the other bindings.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class RowObserver:
         }
         for name, memory in self._memory.items():
             setattr(observer, name, memory)
-        self._observer = observer
+        self.handle = observer
 
     def reset(self, rows: Rows, connections: NDArray[np.int64]) -> None:
         """Forget the rows and make them subflows of the given connections, any integers in [0, 2**31)."""
@@ -59,13 +60,13 @@ class RowObserver:
         if n and not (connections.min() >= 0 and connections.max() <= CONNECTION_MAX):
             raise InputError(f"connections: expected integers from 0 to {CONNECTION_MAX}")
         places = pin_in("connections", connections, np.int64, n)
-        self._check(lib.ccdrl_observer_reset(self._observer, pin_in("rows", rows, np.int64, n), places, n))
+        self._check(lib.ccdrl_observer_reset(self.handle, pin_in("rows", rows, np.int64, n), places, n))
 
     def remember(self, rows: Rows, actions: NDArray[np.float32]) -> None:
         """Note the actions taken, each in [-1, 1]; what is not finite counts as 0."""
         n = len(rows)
         source = pin_in("actions", actions, np.float32, n)
-        self._check(lib.ccdrl_observer_remember(self._observer, pin_in("rows", rows, np.int64, n), source, n))
+        self._check(lib.ccdrl_observer_remember(self.handle, pin_in("rows", rows, np.int64, n), source, n))
 
     def update(self, rows: Rows, samples: SampleArray) -> NDArray[np.float32]:
         """Return float32[len(rows), size] and advance the rows.
@@ -75,25 +76,25 @@ class RowObserver:
         n = len(samples)
         out = np.empty((n, self.size), np.float32)
         places, target = pin_in("rows", rows, np.int64, n), pin_out(out)
-        self._check(lib.ccdrl_observer_update(self._observer, places, pin_samples(samples), n, target))
+        self._check(lib.ccdrl_observer_update(self.handle, places, pin_samples(samples), n, target))
         return out
 
     def get_rate(self, rows: Rows) -> Floats:
         """Return the delivery rate smoothed over one srtt, bytes a second."""
         n, rates = len(rows), np.empty(len(rows))
-        self._check(lib.ccdrl_observer_read_rate(self._observer, pin_in("rows", rows, np.int64, n), n, pin_out(rates)))
+        self._check(lib.ccdrl_observer_read_rate(self.handle, pin_in("rows", rows, np.int64, n), n, pin_out(rates)))
         return rates
 
     def get_steps(self, rows: Rows) -> StepArray:
         """Return what the newest interval asks of the windows apart from the policy, STEP_DTYPE (len(rows),)."""
         n, steps = len(rows), np.empty(len(rows), STEP_DTYPE)
-        self._check(lib.ccdrl_observer_read_steps(self._observer, pin_in("rows", rows, np.int64, n), n, pin_out(steps)))
+        self._check(lib.ccdrl_observer_read_steps(self.handle, pin_in("rows", rows, np.int64, n), n, pin_out(steps)))
         return steps
 
     def get_loss(self, rows: Rows) -> Floats:
         """Return the loss ratio over about 4 srtt."""
         n, losses = len(rows), np.empty(len(rows))
-        self._check(lib.ccdrl_observer_read_loss(self._observer, pin_in("rows", rows, np.int64, n), n, pin_out(losses)))
+        self._check(lib.ccdrl_observer_read_loss(self.handle, pin_in("rows", rows, np.int64, n), n, pin_out(losses)))
         return losses
 
     def _check(self, result: int) -> None:

@@ -49,6 +49,7 @@ def make_decision(n=2, now_us=5, seed=0):
         rng.normal(size=(n, 3)).astype(np.float32),
         rng.normal(size=n).astype(np.float32),
         actions,
+        np.inf,
     )
 
 

@@ -34,7 +34,7 @@ class Subflow:
             actions["cwnd_bytes"] = segments * MSS
             none = np.zeros(1, np.float32)
             self.new += self.guard.review(
-                Decision(self.now_us, records, np.zeros(1), np.zeros((1, 1), np.float32), none, actions)
+                Decision(self.now_us, records, np.zeros(1), np.zeros((1, 1), np.float32), none, actions, segments)
             )
             self.last_segments = int(actions["cwnd_bytes"][0]) // MSS
         return bool(actions["subflow_id"][0])

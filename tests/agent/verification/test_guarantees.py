@@ -4,12 +4,12 @@
 import numpy as np
 import pytest
 
-from ccdrl.agent.guard import Guard
 from ccdrl.agent.verification.guarantees import COUPLED_STEP_RTT, list_guarantees
 from ccdrl.bindings.decision.library import STEP_DTYPE
 from ccdrl.bindings.library import SAMPLE_DTYPE, State, make_actions, make_samples
 from ccdrl.envs.action import COUPLED_STEP_MAX, COUPLED_STEP_MIN, DITHER_MAX, map_actions
 from ccdrl.envs.observation import select_window
+from ccdrl.tests.bindings.decision.parts import limit_actions, limit_windows
 
 COUNT = 20_000
 
@@ -31,16 +31,16 @@ def draw_samples(rng):
 def test_no_action_leaves_the_table(rng, cwnd_max_bytes):
     table = {row.quantity: row for row in list_guarantees(-3.0, 0.4, (-1.0, 1.0), cwnd_max_bytes)}
     assert (table["action"].low, table["action"].high) == (-1.0, 0.4)
-    samples, guard, out = draw_samples(rng), Guard(cwnd_max_bytes), make_actions(COUNT)
+    samples, out = draw_samples(rng), make_actions(COUNT)
     interval_us = 10.0 ** rng.uniform(3, 8, COUNT)
-    actions = guard.limit_actions(np.clip(rng.uniform(-3, 0.4, COUNT), -1, 1).astype(np.float32))
+    actions, _, _ = limit_actions(np.clip(rng.uniform(-3, 0.4, COUNT), -1, 1).astype(np.float32))
     actions[:50] = np.nan
     steps = np.empty(COUNT, STEP_DTYPE)
     steps["coupled"] = rng.uniform(COUPLED_STEP_MIN, COUPLED_STEP_MAX, COUNT)
     steps["dither"] = rng.uniform(-2 * DITHER_MAX, 2 * DITHER_MAX, COUNT)
     steps["freedom"] = rng.integers(0, 2, COUNT)
     map_actions(actions, steps, samples, interval_us, out)
-    guard.limit_windows(out)
+    limit_windows(out, cwnd_max_bytes)
     assert (out["subflow_id"][:50] == 0).all()
     sent = out["subflow_id"] != 0
     assert sent.sum() > COUNT * 0.8

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from ccdrl.bindings.decision.actions import ActionMapper, ActionRule, limit_windows, select_live, select_window
+from ccdrl.bindings.decision.actions import ActionMapper, ActionRule, select_live, select_window
 from ccdrl.bindings.decision.library import STEP_DTYPE
 from ccdrl.bindings.decision.observer import RowObserver
 from ccdrl.bindings.errors import InputError
@@ -106,5 +106,3 @@ def test_mapper_checks_its_arrays():
             mapper.map(actions, steps, samples, interval_us, out)
     with pytest.raises(InputError, match="steps: expected 2 values"):
         mapper.map(actions, np.zeros(3, STEP_DTYPE), make(2), 1e4, make_actions(2))
-    with pytest.raises(InputError, match="cwnd_max_bytes"):
-        limit_windows(make_actions(1), -1)

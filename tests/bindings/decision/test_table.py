@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccdrl.bindings.decision.table import SubflowTable
 from ccdrl.bindings.errors import InputError
 from ccdrl.bindings.library import Event, make_samples
+from ccdrl.tests.bindings.decision.parts import Table
 
 IDLE_US = 1_000_000
 
@@ -25,7 +25,7 @@ def make(ids, **fields):
 
 
 def make_table(capacity=8, interval_us=(10_000, 100_000), idle_us=IDLE_US):
-    return SubflowTable(capacity, interval_us, idle_us)
+    return Table(capacity, interval_us, idle_us)
 
 
 def test_records_are_judged():

@@ -32,8 +32,11 @@ class Loop:
         self.kernel = kernel
         self.datapath = FreeBSDV1Datapath(kernel, hz=kernel.hz, **options)
         self.observations = []
-        self.controller = Controller(policy, tap=lambda decision: self.observations.append(decision.observations))
+        self.controller = Controller(policy, tap=self.note)
         self.windows = []
+
+    def note(self, decision):
+        self.observations.append(decision.observations.copy())
 
     def run(self, duration_s):
         for _ in range(round(duration_s * US_PER_S / STEP_US)):
