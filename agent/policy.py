@@ -44,6 +44,7 @@ class Policy:
         biases = [artifact.weights[f"actor.{i}.bias"] for i in range(count)]
         self._layers: list[Activation | Bounds] = [Activation(bias) for bias in biases[:-1]]
         self._layers.append(Bounds(biases[-1], artifact.action_low, artifact.action_high))
+        self._seen: NDArray[np.float32] | None = None
         self._grow(16)
 
     def _grow(self, capacity: int) -> None:
@@ -55,7 +56,7 @@ class Policy:
 
     def _show(self, n: int) -> None:
         """Make the views of batches of n rows."""
-        self._rows = n
+        self._n = n
         views = [buffer.array[:n] for buffer in self._buffers]
         self._steps = list(zip(views[:-1], self._weights, views[1:], self._layers, self._buffers[1:], strict=True))
         self._actions: NDArray[np.float32] = views[-1][:, 0]
@@ -65,20 +66,24 @@ class Policy:
 
         The result is a view of a buffer that the next call overwrites. Raises ValueError for another shape.
         """
+        if observations is not self._seen:  # a live loop mostly comes with the same array over the same memory
+            self._seen = observations = self._take(observations)
+        self._normaliser.apply(observations, self._buffers[0])
+        for rows, weights, out, layer, buffer in self._steps:
+            np.matmul(rows, weights, out=out)
+            layer.apply(buffer, self._n)
+        return self._actions
+
+    def _take(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Check an array and make room for its rows; return it, or a copy that C can read."""
         if observations.ndim != 2 or observations.shape[1] != self.observation_size:
             raise ValueError(f"observations: shape (N, {self.observation_size}) expected, not {observations.shape}")
         n = len(observations)
         if n > self._capacity:
             self._grow(n)
-        if n != self._rows:
+        if n != self._n:
             self._show(n)
-        if observations.dtype != np.float32 or not observations.flags.c_contiguous:
-            observations = np.ascontiguousarray(observations, np.float32)
-        self._normaliser.apply(observations, self._buffers[0])
-        for rows, weights, out, layer, buffer in self._steps:
-            np.matmul(rows, weights, out=out)
-            layer.apply(buffer, n)
-        return self._actions
+        return np.ascontiguousarray(observations, np.float32)
 
 
 def load_policy(path: str | Path) -> Policy:

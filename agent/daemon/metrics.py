@@ -2,8 +2,8 @@
 """What the daemon counts, and the text that Prometheus reads (exposition format 0.0.4).
 
 Written here because the counters already exist elsewhere as plain integers (guard, controller, datapath): they are
-collected when somebody asks, and a decision pays for three short calls to histograms only. A client library would bring its own
-counters with locks, and a second copy of every figure.
+collected when somebody asks, and a decision pays for three short calls to histograms only. A client library would bring
+its own counters with locks, and a second copy of every figure.
 """
 
 from collections.abc import Iterable, Sequence
@@ -65,7 +65,8 @@ class Metrics:
 
     def count_results(self, results: NDArray[np.int32]) -> None:
         """Count what became of written actions."""
-        if np.count_nonzero(results) == 0:  # as nearly always
+        # As nearly always; of bytes, because numpy's own reductions take several times as long with cold caches.
+        if not results.tobytes().strip(b"\0"):
             self.results[RESULTS[0]] += len(results)
             return
         counts = np.bincount(np.clip(results, -1, len(RESULTS)) + 1, minlength=len(RESULTS) + 2).tolist()

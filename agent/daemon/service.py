@@ -11,6 +11,7 @@ goes on from the present windows. A model is loaded beside the loop and swapped 
 
 import gc
 import itertools
+import select
 import selectors
 import signal
 import socket
@@ -81,8 +82,8 @@ class Daemon:
         self._is_reload_wanted = False
         self._status_s = self._summary_s = time.monotonic()
         self._summarised = 0
-        # select(2) counts microseconds, epoll in Python whole milliseconds; the descriptors are few.
-        self._selector = selectors.SelectSelector()
+        self._selector = selectors.DefaultSelector()
+        self._waited_for = (self._selector.fileno(),)
         self._waker, self._wakee = socket.socketpair()
         for end in (self._waker, self._wakee):
             end.setblocking(False)
@@ -267,9 +268,11 @@ class Daemon:
 
     def _wait(self, due_ns: int) -> None:
         """Handle what is ready until the next turn is due, or for WAIT_MAX_S."""
+        # select(2) counts microseconds, Python's epoll whole milliseconds; that one is a descriptor like others.
         left_s = min((due_ns - time.monotonic_ns()) * 1e-9, WAIT_MAX_S)
-        for key, _ in self._selector.select(max(left_s, 0.0)):
-            key.data()
+        if select.select(self._waited_for, (), (), max(left_s, 0.0))[0]:
+            for key, _ in self._selector.select(0):
+                key.data()
         if self._loader.is_busy:
             self._swap()
         elif self._is_reload_wanted:

@@ -79,7 +79,8 @@ class Bounds:
     def __init__(self, bias: Floats, low: float, high: float) -> None:
         self.width = len(bias)
         self._bias = pin_in("bias", bias.copy(), np.float32, self.width)
-        self._low, self._high = check_number("low", low, -LIMIT_MAX, LIMIT_MAX), check_number("high", high, low, LIMIT_MAX)
+        self._low = check_number("low", low, -LIMIT_MAX, LIMIT_MAX)
+        self._high = check_number("high", high, self._low, LIMIT_MAX)
 
     def apply(self, rows: RowBuffer, n: int) -> None:
         """Change the first n rows in place."""

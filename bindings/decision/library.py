@@ -68,3 +68,23 @@ def pin_samples(samples: SampleArray) -> Any:
 def pin_out(array: NDArray[Any]) -> Any:
     """Return a C pointer to a contiguous array that C fills."""
     return ffi.from_buffer(_CTYPES[array.dtype], array, require_writable=True)
+
+
+class LastPin:
+    """What `pin_in` returns, kept: a live loop mostly comes with the same array over the same memory.
+
+    To make a pointer takes longer than many of the calls. What C cannot read in place is copied every time.
+    """
+
+    def __init__(self, name: str, dtype: DTypeLike) -> None:
+        self._name, self._dtype = name, np.dtype(dtype)
+        self._array: NDArray[Any] | None = None
+        self._pointer = ffi.NULL
+
+    def take(self, values: NDArray[Any], count: int) -> Any:
+        """Return a C pointer to `count` values that C reads. Raises InputError unless there are so many."""
+        if values is not self._array or len(values) != count:
+            array = np.ascontiguousarray(values, self._dtype)
+            self._pointer = pin_in(self._name, array, self._dtype, count)
+            self._array = array
+        return self._pointer

@@ -27,8 +27,8 @@ class RowObserver:
     repeated   those that are given again for the `n_ages` intervals before, newest first
     limit      columns are clipped to [-limit, limit]
 
-    Rows are numbered by the caller, below the capacity, and no row comes twice in a call; InputError otherwise. `handle`
-    is for the other bindings.
+    Rows are numbered by the caller, below the capacity, and no row comes twice in a call; InputError otherwise.
+    `handle` is for the other bindings.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ccdrl.bindings.decision.library import ffi, lib, pin_in
+from ccdrl.bindings.decision.library import LastPin, ffi, lib
 from ccdrl.bindings.errors import InputError
 
 
@@ -19,6 +19,7 @@ class Tally:
         if len(bounds) > highest or list(bounds) != sorted(bounds):
             raise InputError(f"bounds: expected at most {highest}, ascending, got {bounds}")
         self.bounds = tuple(bounds)
+        self._values = LastPin("values", np.float64)
         self._tally: Any = ffi.new("struct ccdrl_tally *", {"n_bounds": len(bounds), "bounds": list(bounds)})
 
     @property
@@ -37,4 +38,5 @@ class Tally:
 
     def observe_all(self, values: NDArray[np.float64], scale: float = 1.0) -> None:
         """Count an array of values, each times `scale`."""
-        lib.ccdrl_tally_add_all(self._tally, pin_in("values", values, np.float64, len(values)), len(values), scale)
+        n = len(values)
+        lib.ccdrl_tally_add_all(self._tally, self._values.take(values, n), n, scale)

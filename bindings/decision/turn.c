@@ -45,7 +45,7 @@ static double turn_find_lowest(const struct ccdrl_turn *turn, size_t n)
 	return lowest;
 }
 
-void ccdrl_turn_finish(struct ccdrl_turn *turn, const float *actions, size_t n)
+double ccdrl_turn_finish(struct ccdrl_turn *turn, const float *actions, size_t n)
 {
 	struct ccdrl_limited limited = ccdrl_actions_limit(actions, n, turn->actions);
 
@@ -57,7 +57,7 @@ void ccdrl_turn_finish(struct ccdrl_turn *turn, const float *actions, size_t n)
 	turn->counts->actions += n;
 	turn->counts->actions_not_finite += limited.not_finite;
 	turn->counts->actions_clipped += limited.clipped;
-	turn->segments_min = turn_find_lowest(turn, n);
+	return turn_find_lowest(turn, n);
 }
 
 size_t ccdrl_turn_gather(const struct ccdrl_turn *turn, size_t n)

@@ -33,7 +33,6 @@ struct ccdrl_turn {
 	struct ccdrl_guard_counts *counts;
 	uint64_t now_us;		/* of this turn; never goes back */
 	uint64_t refused;		/* records of subflows for which there was no row, since the beginning */
-	double segments_min;		/* lowest window of this turn's cwnd actions; infinite without any */
 	uint32_t cwnd_max_bytes;
 	struct ccdrl_due due;
 	float *observations;		/* as wide as the observer's */
@@ -48,8 +47,11 @@ struct ccdrl_turn {
  * how many. `clock_us` is the datapath's clock, UINT64_MAX where it is unknown: the newest time of a record then.
  */
 size_t ccdrl_turn_begin(struct ccdrl_turn *turn, const void *samples, size_t n, uint64_t clock_us);
-/* From the policy's actions for these n rows to `cwnd_actions`, bounded on both sides. */
-void ccdrl_turn_finish(struct ccdrl_turn *turn, const float *actions, size_t n);
+/*
+ * From the policy's actions for these n rows to `cwnd_actions`, bounded on both sides. Returns the lowest window of them in
+ * segments, infinity without any.
+ */
+double ccdrl_turn_finish(struct ccdrl_turn *turn, const float *actions, size_t n);
 /* How many of the n cwnd actions there are; where these are fewer, `gathered` has them without gaps. */
 size_t ccdrl_turn_gather(const struct ccdrl_turn *turn, size_t n);
 

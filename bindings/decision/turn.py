@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ccdrl.bindings.checks import check_array, check_integer
 from ccdrl.bindings.decision.actions import CWND_LIMIT_BYTES, ActionMapper
-from ccdrl.bindings.decision.library import GUARD_DTYPE, STEP_DTYPE, ffi, lib, pin_in, pin_out, pin_samples
+from ccdrl.bindings.decision.library import GUARD_DTYPE, STEP_DTYPE, LastPin, ffi, lib, pin_out, pin_samples
 from ccdrl.bindings.decision.observer import RowObserver
 from ccdrl.bindings.decision.table import TIME_UNKNOWN_US, SubflowTable
 from ccdrl.bindings.errors import InputError
@@ -26,8 +26,12 @@ class Turn:
     observations    float32 (n, observer.size)
     actions         of the policy, clipped to [-1, 1]; NaN where they were not finite
     cwnd_actions    subflow_id 0 where there is none
+    now_us          the turn's time, which never goes back
+    segments_min    the lowest window of the cwnd actions, infinite without any
     """
 
+    now_us: int
+    segments_min: float
     records: SampleArray
     ages_us: NDArray[np.float64]
     observations: NDArray[np.float32]
@@ -67,8 +71,9 @@ class Turn:
         for name in ("observations", "actions", "steps", "cwnd_actions", "gathered", "counts"):
             setattr(turn, name, pins[name])
         self._turn, self._pins = turn, pins
-        self._answers: NDArray[np.float32] = np.empty(0, np.float32)
-        self._answers_pin = pin_out(self._answers)
+        self._answers = LastPin("actions", np.float32)
+        self._samples: SampleArray | None = None
+        self._samples_pin = ffi.NULL
         self._show(0)
 
     def _show(self, n: int) -> None:
@@ -77,19 +82,9 @@ class Turn:
             setattr(self, name, array[:n])
 
     @property
-    def now_us(self) -> int:
-        """Time of the newest turn."""
-        return int(self._turn.now_us)
-
-    @property
     def refused(self) -> int:
         """Records of subflows beyond the table's capacity."""
         return int(self._turn.refused)
-
-    @property
-    def segments_min(self) -> float:
-        """The lowest window of the newest cwnd actions, segments; infinite without any."""
-        return float(self._turn.segments_min)
 
     def begin(self, samples: SampleArray, now_us: int | None = None) -> int:
         """Take new records, observe the rows that are due, which counts as their turn, and return how many these are.
@@ -97,21 +92,20 @@ class Turn:
         `now_us` is the datapath's clock; without it, the newest timestamp seen is taken.
         """
         clock_us = TIME_UNKNOWN_US if now_us is None else now_us
-        n = int(lib.ccdrl_turn_begin(self._turn, pin_samples(samples), len(samples), clock_us))
-        if n not in (0, self._n):
+        if samples is not self._samples:
+            self._samples_pin = pin_samples(samples)
+            self._samples = samples if samples.flags.c_contiguous else None  # what was copied, has to be again
+        n: int = lib.ccdrl_turn_begin(self._turn, self._samples_pin, len(samples), clock_us)
+        if n != self._n and n > 0:
             self._show(n)
+        self.now_us = self._turn.now_us
         return n
 
     def finish(self, answers: NDArray[np.float32]) -> None:
         """Turn the policy's answers, one for each row, into cwnd actions."""
-        # A policy mostly answers with the same array over the same memory.
-        if answers is not self._answers or len(answers) != self._n:
-            answers = np.ascontiguousarray(answers, np.float32)
-            self._answers_pin = pin_in("actions", answers, np.float32, self._n)
-            self._answers = answers
-        lib.ccdrl_turn_finish(self._turn, self._answers_pin, self._n)
+        self.segments_min = lib.ccdrl_turn_finish(self._turn, self._answers.take(answers, self._n), self._n)
 
     def gather(self) -> ActionArray:
         """Return the cwnd actions that there are."""
-        n = int(lib.ccdrl_turn_gather(self._turn, self._n))
+        n = lib.ccdrl_turn_gather(self._turn, self._n)
         return self.cwnd_actions if n == self._n else self._gathered[:n]

@@ -49,7 +49,7 @@ class LinuxDatapath:
         self._pin = None if maps is not None else f"{pin_dir}/info"
         self._pin_id = _identify(self._pin) if self._pin is not None else None
         self._maps: Maps | None = maps if maps is not None else open_maps(pin_dir)
-        self._samples = make_samples(rows)
+        self._samples = self._changed = make_samples(rows)
         # All of these are held for as long as C uses them.
         self._pointer = pin("struct drl_subflow_sample", self._samples)
         self._seen = ffi.new("struct ccdrl_seen[]", self._maps.slots)
@@ -90,7 +90,9 @@ class LinuxDatapath:
         """Return a view of the records that changed, at most the capacity."""
         self._require_loaded()
         count = lib.ccdrl_reader_read(self._reader, self._pointer, self._samples.size)
-        return self._samples[:count]
+        if count != len(self._changed):  # the same array as before, if it can be: users keep pointers to it
+            self._changed = self._samples[:count]
+        return self._changed
 
     def write_actions(self, actions: ActionArray) -> ResultArray:
         """Write windows and return one `ActionResult` each; the kernel takes each with the subflow's next ACK."""

@@ -13,7 +13,8 @@ from ccdrl.bindings.errors import InputError
 def test_counts_as_numpy_does(n, n_bounds, seed):
     rng = np.random.default_rng(seed)
     bounds = np.sort(rng.choice(20, n_bounds, replace=False)).astype(float)
-    values = np.where(rng.random(n) < 0.5, rng.integers(-1, 21, n), rng.uniform(-1, 21, n))  # on the bounds, and between
+    # On the bounds, and between them.
+    values = np.where(rng.random(n) < 0.5, rng.integers(-1, 21, n), rng.uniform(-1, 21, n))
     one, all_at_once, scaled = (Tally(bounds.tolist()) for _ in range(3))
     for value in values:
         one.observe(value)

@@ -111,6 +111,24 @@ def test_a_turn_is_its_parts(seed):
     assert n_decided > 500
 
 
+def make_live(now_us):
+    samples = make_samples(3)
+    samples["abi"], samples["subflow_id"], samples["seq"], samples["mss_bytes"] = 2, [1, 2, 3], now_us, 1000
+    samples["srtt_us"], samples["cwnd_bytes"], samples["timestamp_us"] = 20_000, 20_000, now_us
+    return samples
+
+
+def test_samples_of_any_place_in_memory_are_taken():
+    for place in (lambda samples: samples, lambda samples: np.repeat(samples, 2)[::2]):
+        turn, _ = make_turn()
+        samples = place(make_live(10**6))
+        for now_us in (1_000_000, 1_100_000, 1_200_000):
+            samples[:] = make_live(now_us)
+            assert turn.begin(samples, now_us) == 3
+            assert turn.records["seq"].tolist() == [now_us] * 3, "what stands in the array now, not what stood there"
+            assert turn.begin(samples[:0], now_us) == 0
+
+
 def answer(turn, actions):
     turn.finish(actions)
     return turn.actions.tolist()
@@ -118,10 +136,7 @@ def answer(turn, actions):
 
 def test_answers_of_any_place_in_memory_are_taken():
     turn, _ = make_turn()
-    samples = make_samples(3)
-    samples["abi"], samples["subflow_id"], samples["seq"], samples["mss_bytes"] = 2, [1, 2, 3], 1, 1000
-    samples["srtt_us"], samples["cwnd_bytes"], samples["timestamp_us"] = 20_000, 20_000, 10**6
-    assert turn.begin(samples, 10**6) == 3
+    assert turn.begin(make_live(10**6), 10**6) == 3
     same = np.array([0.5, 0.25, 0.125], np.float32)
     assert answer(turn, same) == [0.5, 0.25, 0.125]
     same[:] = -0.5
