@@ -49,6 +49,8 @@ class Turn:
         capacity = table.capacity
         if observer.capacity != capacity:
             raise InputError(f"observer: expected a capacity of {capacity} rows, got {observer.capacity}")
+        if len(counts) != 1:
+            raise InputError(f"counts: expected one record, got {len(counts)}")
         # Held for as long as C uses them; pages that no turn has reached yet take no memory.
         self._parts = table, observer, mapper
         self._arrays = {

@@ -157,5 +157,7 @@ def test_what_does_not_fit_is_refused():
         make_turn(observer_capacity=4)
     with pytest.raises(InputError, match="cwnd_max_bytes"):
         make_turn(cwnd_max_bytes=0)
+    with pytest.raises(InputError, match="counts: expected one record, got 0"):
+        Turn(SubflowTable(1, BOUNDS_US, IDLE_US), Observer(1), MAPPER, np.zeros(0, GUARD_DTYPE), 1)
     with pytest.raises(InputError, match="samples: expected a numpy array"):
         make_turn()[0].begin(np.zeros(2), 1)
