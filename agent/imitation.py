@@ -105,7 +105,6 @@ class Imitator:
         n = config.minibatch_rows
         rollout = torch.randint(min(self._rollouts, config.memory_rollouts), (n,))
         picked = torch.randint(len(rows), (n,))
-        newest = torch.randint(len(rows), (n,))
         live = self._is_live[rollout, picked]
         errors = functional.smooth_l1_loss(
             network.mean_action(self._rows[rollout, picked]).squeeze(1),
@@ -116,6 +115,7 @@ class Imitator:
         error = (errors * live).sum() / live.sum().clamp(min=1.0)
         value_error = torch.zeros(())
         if returns is not None:
+            newest = torch.randint(len(rows), (n,))
             value_error = functional.mse_loss(network.value(rows[newest]), returns[newest])
         self.ppo.policy.optimizer.zero_grad()
         torch.autograd.backward(error + value_error)

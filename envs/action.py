@@ -10,7 +10,7 @@ from ccdrl.bindings.decision.actions import ActionMapper, ActionRule
 from ccdrl.bindings.decision.library import StepArray
 from ccdrl.bindings.library import ActionArray, SampleArray
 
-ACTION_VERSION = "3-coupled"
+ACTION_VERSION = "4-fine"
 """Names the mapping below; an artifact of another one is refused."""
 INTERVAL_MIN_US = 10_000
 INTERVAL_MAX_US = 100_000
@@ -21,7 +21,9 @@ PACING_GAIN = 1.25
 """The pacing rate above cwnd / srtt: a window that grows within an RTT is not held back, a burst is spread."""
 CWND_MAX_BYTES = float(1 << 30)
 NEUTRAL = 0.2
-"""Actions within +- this leave the window to the coupling."""
+"""Actions within +- this leave the window to the coupling; where no queue may be another's they move it a little."""
+FINE_STEP = 0.08
+"""How far the highest of them do, log2 in a round trip."""
 RELEASE_BEGIN, RELEASE_END = 0.05, 0.15
 """Actions above the first weaken a coupled decrease, those above the second cancel it."""
 COUPLED_STEP_MIN, COUPLED_STEP_MAX = math.log2(1.0 - 0.3 * 1.5), 1.0
@@ -34,6 +36,7 @@ GROWTH_SEGMENTS = 10.0
 MAPPER = ActionMapper(
     ActionRule(
         neutral=NEUTRAL,
+        fine_step=FINE_STEP,
         release_begin=RELEASE_BEGIN,
         release_end=RELEASE_END,
         growth_segments=GROWTH_SEGMENTS,
@@ -63,13 +66,15 @@ def map_actions(
     An action a within +-NEUTRAL leaves the window (see `select_window`) to the coupling: it becomes window * 2 **
     (coupled step), where of a decrease 1 - (a - RELEASE_BEGIN) / (RELEASE_END - RELEASE_BEGIN), within 0 and 1, is
     left. Beyond, it becomes window * 2 ** (sign(a) * (|a| - NEUTRAL) / (1 - NEUTRAL) * min(1, interval / r)), or goes
-    as far as the coupled step if that is further in the same direction. Without freedom it is the coupled step. The
-    dither's step is added. Both steps and the freedom are the observer's `steps`, STEP_DTYPE (N,), log2. The result is
-    kept within [2 MSS, 1 GiB]; r is the lower of srtt and the newest RTT, as an srtt that a stalled path has inflated
-    would freeze window and pacing. Growth stops at twice the bytes in the network plus ten segments, as an unused
-    window says nothing about the path (RFC 7661). Pacing is 1.25 * cwnd / r. The lease is 4 srtt within [100 ms, 2 s].
-    An action that is not finite, and one for a subflow without an RTT sample, becomes no action (subflow_id 0). Actions
-    outside [-1, 1] are clipped. `interval_us` is the time until the next decision, for each row or for all. The
-    arithmetic is C (bindings/decision/action.c).
+    as far as the coupled step if that is further in the same direction. A freedom of 2 adds to a coupled step that is
+    no decrease up to FINE_STEP * min(1, interval / r) in the direction of a, in proportion to a within +-NEUTRAL, and
+    what lies beyond begins there. Without freedom it is the coupled step. The dither's step is added. Both steps and
+    the freedom are the observer's `steps`, STEP_DTYPE (N,), log2. The result is kept within [2 MSS, 1 GiB]; r is the
+    lower of srtt and the newest RTT, as an srtt that a stalled path has inflated would freeze window and pacing. Growth
+    stops at twice the bytes in the network plus ten segments, as an unused window says nothing about the path (RFC
+    7661). Pacing is 1.25 * cwnd / r. The lease is 4 srtt within [100 ms, 2 s]. An action that is not finite, and one
+    for a subflow without an RTT sample, becomes no action (subflow_id 0). Actions outside [-1, 1] are clipped.
+    `interval_us` is the time until the next decision, for each row or for all. The arithmetic is C
+    (bindings/decision/action.c).
     """
     MAPPER.map(actions, steps, samples, interval_us, out)

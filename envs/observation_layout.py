@@ -75,6 +75,11 @@ SUBFLOW_COLUMNS = (
         "queue_min_8 > 0.15, dither_response < 0.4, E128[d * d] > 0.0008, not a wait for delayed ACKs",
         "somebody else's queue: the window makes the coupled step, whatever the action",
     ),
+    Column(
+        "is_clear",
+        "not is_alien, and (E128[d * d] > 0.0008, queue_min_8 < 0.15, or a wait for delayed ACKs)",
+        "no queue that may be somebody else's: neutral actions move the window a little",
+    ),
 )
 """From the subflow's own samples."""
 

@@ -15,17 +15,23 @@ static double release(const struct ccdrl_action_rule *rule, double action, doubl
 	return coupled < 0.0 ? coupled * at_most(at_least(kept, 0.0), 1.0) : coupled;
 }
 
-/* log2 of the factor on the window: the coupled one's while the action is neutral, else at least as far as it. */
+/*
+ * log2 of the factor on the window: the coupled one's while the action is neutral, or a little about it, else at least as far as
+ * it. A decrease is withheld by the same actions, so that they do nothing else then.
+ */
 static double choose_step(const struct ccdrl_action_rule *rule, double action, const struct ccdrl_steps *steps,
     double periods)
 {
-	double beyond = (fabs(action) - rule->neutral) / (1.0 - rule->neutral) * at_most(periods, 1.0);
+	double part = at_most(periods, 1.0), coupled = steps->coupled;
+	double fine = steps->freedom > 1.0 && coupled >= 0.0 ? rule->fine_step * part : 0.0;
+	double beyond = (fabs(action) - rule->neutral) / (1.0 - rule->neutral);
 
 	if (steps->freedom <= 0.0)
-		return steps->coupled;
+		return coupled;
 	if (beyond <= 0.0)
-		return release(rule, action, steps->coupled);
-	return action > 0.0 ? at_least(beyond, steps->coupled) : at_most(-beyond, steps->coupled);
+		return release(rule, action, coupled) + fine * action / rule->neutral;
+	beyond = fine + beyond * (part - fine);
+	return action > 0.0 ? at_least(beyond, coupled + fine) : at_most(-beyond, coupled - fine);
 }
 
 static struct drl_cwnd_action action_map(const struct ccdrl_action_rule *rule, double action,

@@ -21,12 +21,13 @@ void ccdrl_samples_window(const void *samples, size_t n, double *windows);
 struct ccdrl_steps {
 	double coupled;			/* of a window that is coupled over the connection (BALIA) */
 	double dither;			/* on top of whatever else */
-	double freedom;			/* 1, or 0 where nothing but the coupled one is taken */
+	double freedom;			/* 0: nothing but the coupled one; 1: actions beyond neutral too; 2: neutral ones as well */
 };
 
 /* How an action becomes a window: the constants of envs/action.py, which explains them. */
 struct ccdrl_action_rule {
-	double neutral;			/* actions within +- this are none */
+	double neutral;			/* actions within +- this leave the window to the coupling */
+	double fine_step;		/* or move it a little: log2 in a round at the edge */
 	double release_begin, release_end;	/* actions that take a coupled decrease away, little by little */
 	double growth_segments;
 	double cwnd_max_bytes;

@@ -39,6 +39,7 @@ class ActionRule:
     """The constants by which actions become windows, pacing rates and leases (struct ccdrl_action_rule)."""
 
     neutral: float
+    fine_step: float
     release_begin: float
     release_end: float
     growth_segments: float

@@ -96,6 +96,7 @@ COLUMN(rate_response, ccdrl_dither_response(row, row->dither_rate))
 COLUMN(queue_alien, sqrt(at_least(row->queue_variance - row->covariance * row->covariance / (row->variance + ELASTICITY_FLOOR), 0.0)))
 COLUMN(coupled_step, row->steps.coupled)
 COLUMN(is_alien, row->steps.freedom <= 0.0)
+COLUMN(is_clear, row->steps.freedom > 1.0)
 
 /* Pooled over the live subflows of the connection. */
 COLUMN(n_subflows, group->count / 8.0)

@@ -46,8 +46,8 @@
  * the step is this many log2 per round, twice as much with every srtt, up to the limit.
  */
 #define RISE_BEGIN 1.0
-#define RISE_FIRST 0.15
-#define RISE_MAX 0.4
+#define RISE_FIRST 0.2
+#define RISE_MAX 0.6
 
 double ccdrl_dither_response(const struct ccdrl_row *row, double covariance)
 {
@@ -103,17 +103,18 @@ static int row_may_wait(const struct ccdrl_row *row, const struct ccdrl_step *st
 void ccdrl_row_choose_steps(struct ccdrl_row *row, const struct ccdrl_step *step, const struct ccdrl_group *group)
 {
 	double held = row->dither;
-	int is_alien;
+	int stands, is_known, is_alien;
 
 	if (step->is_timeout)	/* what was known of the queue is over */
 		row->dither_covariance = row->dither_rate = row->dither_variance = 0.0;
-	is_alien = row->queue_min_8 > ALIEN_QUEUE && !row_may_wait(row, step) && row->dither_variance > ALIEN_VARIANCE &&
-	    ccdrl_dither_response(row, row->dither_covariance) < ALIEN_RESPONSE;
+	stands = row->queue_min_8 > ALIEN_QUEUE && !row_may_wait(row, step);
+	is_known = row->dither_variance > ALIEN_VARIANCE;
+	is_alien = stands && is_known && ccdrl_dither_response(row, row->dither_covariance) < ALIEN_RESPONSE;
 
 	row->phase += at_most(step->periods, 1.0) / DITHER_PERIODS;
 	row->phase -= floor(row->phase);
 	row->dither = dither_amplitude(row, step) * sin(TURN * row->phase);
 	row->steps.coupled = coupled_step(step, row, group);
 	row->steps.dither = row->dither - held;
-	row->steps.freedom = is_alien ? 0.0 : 1.0;
+	row->steps.freedom = is_alien ? 0.0 : stands && !is_known ? 1.0 : 2.0;
 }

@@ -54,6 +54,7 @@ class Row:
         self.phase = self.dither = 0.0
         self.coupled = self.dither_step = 0.0
         self.is_alien = False
+        self.is_clear = False
         self.restart = 0
         self.history = []
 
@@ -123,9 +124,10 @@ class Row:
         response = self.means["dither_covariance"] / (self.means["dither_variance"] + 1e-4)
         stands_us = (2 ** self.envelopes["min", 8] - 1) * base
         may_wait = cwnd < 8 * mss and stands_us * cwnd / mss < 40_000
-        self.is_alien = (
-            self.envelopes["min", 8] > 0.15 and self.means["dither_variance"] > 0.0008 and response < 0.4
-        ) and not may_wait
+        stands = self.envelopes["min", 8] > 0.15 and not may_wait
+        is_known = self.means["dither_variance"] > 0.0008
+        self.is_alien = stands and is_known and response < 0.4
+        self.is_clear = not self.is_alien and (is_known or not stands)
         amplitude = max(0.09, min(math.log2(1 + mss / cwnd), 0.3))
         is_still = sample["state"] == State.LOSS or acked == 0
         self.dither = 0.0 if is_still else min(lowest / 2, amplitude) * math.sin(2 * math.pi * self.phase)
@@ -189,6 +191,7 @@ class Row:
                 max(self.means["queue_variance"] - self.means["covariance"] ** 2 / (self.means["variance"] + 3e-4), 0)
             ),
             "is_alien": self.is_alien,
+            "is_clear": self.is_clear,
             "ecn_ratio": math.sqrt(min(step["ecn_marks"] * mss / max(acked, mss), 1.0)),
         }
 
@@ -252,7 +255,7 @@ class ReferenceObserver:
     def get_steps(self, rows):
         """Return (coupled, dither, freedom) of each row."""
         found = [self.rows[row] for row in rows]
-        return [(row.coupled, row.dither_step, 0.0 if row.is_alien else 1.0) for row in found]
+        return [(row.coupled, row.dither_step, 0.0 if row.is_alien else 1.0 + row.is_clear) for row in found]
 
     def get_loss(self, rows):
         return np.array([self.rows[row].loss_short for row in rows])
@@ -267,7 +270,7 @@ class ReferenceObserver:
                 live.append((i, self.rows[place]))
             else:
                 self.rows[place].coupled = self.rows[place].dither_step = 0.0
-                self.rows[place].is_alien = False
+                self.rows[place].is_alien = self.rows[place].is_clear = False
         for i, row in live:
             siblings = [each for _, each in live if each.connection == row.connection]
             row.coupled = couple(row, siblings)

@@ -9,6 +9,7 @@ from ccdrl.bindings.decision.library import STEP_DTYPE
 from ccdrl.bindings.library import LEASE_MAX_US, SAMPLE_DTYPE, Absent, State, make_actions, make_samples
 from ccdrl.envs.action import (
     CWND_MAX_BYTES,
+    FINE_STEP,
     NEUTRAL,
     RELEASE_BEGIN,
     RELEASE_END,
@@ -84,6 +85,25 @@ def test_a_decrease_is_withheld_little_by_little(action, left):
 )
 def test_an_action_goes_at_least_as_far_as_the_coupling(action, coupled_step, step):
     assert map_one(action, steps=make_steps(1, coupled_step))["cwnd_bytes"] == pytest.approx(20_000 * 2**step, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("action", "coupled_step", "interval_us", "step"),
+    [
+        (NEUTRAL / 2, 0.01, 40_000.0, 0.01 + FINE_STEP / 2),
+        (-0.99 * NEUTRAL, 0.01, 40_000.0, 0.01 - 0.99 * FINE_STEP),
+        (0.99 * NEUTRAL, 0.0, 10_000.0, 0.99 * FINE_STEP / 4),
+        (0.6, 0.0, 40_000.0, FINE_STEP + 0.5 * (1 - FINE_STEP)),
+        (1.0, 0.0, 40_000.0, 1.0),
+        (-1.0, 0.0, 40_000.0, -1.0),
+        (0.3, 0.6, 40_000.0, 0.6 + FINE_STEP),
+        (-NEUTRAL / 2, -0.5, 40_000.0, -0.5),
+        (NEUTRAL, -0.5, 40_000.0, 0.0),
+    ],
+)
+def test_where_nobody_else_is_neutral_actions_move_the_window_a_little(action, coupled_step, interval_us, step):
+    record = map_one(action, interval_us, make_steps(1, coupled_step, freedom=2.0))
+    assert record["cwnd_bytes"] == pytest.approx(20_000 * 2**step, abs=1)
 
 
 @pytest.mark.parametrize("action", [0.0, 1.0])
@@ -163,18 +183,24 @@ def test_any_bytes_give_a_wellformed_action(data, actions, coupled_step, dither_
     assert ((asked["lease_us"] > 0) & (asked["lease_us"] <= LEASE_MAX_US)).all()
 
 
-def map_reference(action, coupled_step, dither_step, sample, interval_us):
+def map_reference(action, coupled_step, dither_step, freedom, sample, interval_us):
     """Return (cwnd_bytes, pacing rate, lease_us) by the docstring of `map_actions`, in plain Python."""
     mss, srtt = int(sample["mss_bytes"]), int(sample["srtt_us"])
     is_reducing, ssthresh = sample["state"] in (State.RECOVERY, State.CWR), int(sample["ssthresh_bytes"])
     now = ssthresh if is_reducing and ssthresh not in (0, 2**32 - 1) else int(sample["cwnd_bytes"])
     inflight = now if sample["absent"] & Absent.INFLIGHT else int(sample["inflight_bytes"])
     period = max(min(srtt, int(sample["last_rtt_us"]) or srtt), 1)
-    beyond = (min(abs(action), 1.0) - NEUTRAL) / (1.0 - NEUTRAL) * min(1.0, interval_us / period)
+    part = min(1.0, interval_us / period)
+    fine = FINE_STEP * part if freedom == 2 and coupled_step >= 0 else 0.0
+    beyond = fine + (min(abs(action), 1.0) - NEUTRAL) / (1.0 - NEUTRAL) * (part - fine)
     left = (RELEASE_END - action) / (RELEASE_END - RELEASE_BEGIN)
     step = coupled_step * min(max(left, 0.0), 1.0) if coupled_step < 0 else coupled_step
-    if beyond > 0:
-        step = max(beyond, coupled_step) if action > 0 else min(-beyond, coupled_step)
+    if abs(action) > NEUTRAL:
+        step = max(beyond, coupled_step + fine) if action > 0 else min(-beyond, coupled_step - fine)
+    else:
+        step += fine * action / NEUTRAL
+    if freedom == 0:
+        step = coupled_step
     cwnd = now * 2 ** (step + dither_step)
     cwnd = min(max(min(cwnd, max(now, 2 * inflight + 10 * mss)), 2 * mss), 2**30)
     return cwnd, 1.25 * cwnd * 1e6 / period, min(max(4 * srtt, 100_000), 2_000_000)
@@ -187,18 +213,20 @@ def map_reference(action, coupled_step, dither_step, sample, interval_us):
     action=st.floats(-2, 2, width=32),
     coupled_step=st.floats(-1.0, 1.0),
     dither_step=st.floats(-0.2, 0.2),
+    freedom=st.sampled_from((0.0, 1.0, 2.0)),
     interval_us=st.floats(1.0, 1e6),
 )
-def test_equal_to_the_docstring(data, shift, action, coupled_step, dither_step, interval_us):
+def test_equal_to_the_docstring(data, shift, action, coupled_step, dither_step, freedom, interval_us):
     """Within the rounding to whole bytes; the window is at most 2^30, so a double's error is far below that."""
     samples, out = data.reshape(-1).view(SAMPLE_DTYPE).copy(), make_actions(4)
     for name in ("mss_bytes", "cwnd_bytes", "ssthresh_bytes", "inflight_bytes", "srtt_us", "last_rtt_us"):
         samples[name] >>= np.uint32(shift)
     samples["subflow_id"], samples["mss_bytes"] = 9, np.maximum(samples["mss_bytes"] % 65536, 1)
     samples["srtt_us"] = np.maximum(samples["srtt_us"], 1)
-    map_actions(np.full(4, action, np.float32), make_steps(4, coupled_step, dither_step), samples, interval_us, out)
+    steps = make_steps(4, coupled_step, dither_step, freedom)
+    map_actions(np.full(4, action, np.float32), steps, samples, interval_us, out)
     for sample, record in zip(samples, out, strict=True):
-        cwnd, pacing, lease = map_reference(action, coupled_step, dither_step, sample, interval_us)
+        cwnd, pacing, lease = map_reference(action, coupled_step, dither_step, freedom, sample, interval_us)
         assert record["cwnd_bytes"] == pytest.approx(cwnd, abs=0.5 + 1e-6)
         # The window is rounded, the rate cut off.
         assert record["pacing_rate_bytes_per_s"] == pytest.approx(pacing, abs=pacing * (0.5 / cwnd + 1e-9) + 1)

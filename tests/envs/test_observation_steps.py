@@ -51,12 +51,13 @@ class Path:
 def test_a_queue_that_follows_the_swing_is_ours():
     steps, columns = Path(1.0).stay(200)
     assert columns[AT["dither_response"]] > 0.7
-    assert steps["freedom"] == 1.0 and columns[AT["is_alien"]] == 0.0
+    assert steps["freedom"] == 2.0 and (columns[AT["is_alien"]], columns[AT["is_clear"]]) == (0.0, 1.0)
 
 
 def test_a_queue_that_stands_still_is_not():
     path = Path(0.1)
-    assert path.stay(5)[0]["freedom"] == 1.0, "nothing is known yet"
+    steps, columns = path.stay(5)
+    assert steps["freedom"] == 1.0 and columns[AT["is_clear"]] == 0.0, "nothing is known yet"
     steps, columns = path.stay(200)
     assert columns[AT["dither_response"]] < 0.2
     assert steps["freedom"] == 0.0 and columns[AT["is_alien"]] == 1.0
@@ -68,14 +69,19 @@ def test_a_stalled_path_is_not_somebody_elses():
     path.stay(200)
     window = path.log_window
     steps, columns = path.stay(100, delivered=False)
-    assert columns[AT["dither_response"]] > 0.6 and steps["freedom"] == 1.0
+    assert columns[AT["dither_response"]] > 0.6 and steps["freedom"] == 2.0
     assert abs(path.log_window - window) <= 0.09 + 1e-9, "back in the middle"
 
 
-@pytest.mark.parametrize(("segments", "queue", "freedom"), [(4.0, 0.3, 1.0), (4.0, 0.5, 0.0), (9.0, 0.16, 0.0)])
+@pytest.mark.parametrize(("segments", "queue", "freedom"), [(4.0, 0.3, 2.0), (4.0, 0.5, 0.0), (9.0, 0.16, 0.0)])
 def test_a_wait_for_delayed_acks_is_not_a_queue(segments, queue, freedom):
     """Over 4 segments 40 ms make 10 ms, which is what 0.3 of a base RTT of 40 ms (9.2 ms) may be, 0.5 (16.6 ms) not."""
     assert Path(0.0, segments).stay(200, queue=queue)[0]["freedom"] == freedom
+
+
+def test_where_no_queue_stands_there_is_nobody():
+    steps, columns = Path(0.1).stay(50, queue=0.1)
+    assert steps["freedom"] == 2.0 and columns[AT["is_clear"]] == 1.0
 
 
 def test_a_time_out_forgets_whose_queue_it_was():
@@ -112,7 +118,7 @@ def test_a_path_whose_queue_stays_empty_gets_more_and_more():
     path.stay(3, queue=0.4)
     steps = [path.step(queue=0.0)[0]["coupled"] for _ in range(5)]
     assert steps[0] < 0.01, "an RTT may be a drain"
-    assert steps[1:] == pytest.approx([0.3, 0.4, 0.4, 0.4], abs=0.01)
+    assert steps[1:] == pytest.approx([0.4, 0.6, 0.6, 0.6], abs=0.01)
     assert path.step(queue=0.05)[0]["coupled"] < 0.01
     path.lost += 1
     path.step(queue=0.0)

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from ccdrl.envs.action import NEUTRAL
+from ccdrl.envs.action import FINE_STEP, NEUTRAL
 from ccdrl.envs.observation_layout import OBSERVATION_NAMES
 from ccdrl.envs.randomization import RandomizationConfig
 from ccdrl.envs.scoring import PRIVILEGED_NAMES, PRIVILEGED_SIZE
@@ -39,6 +39,17 @@ def test_alone_it_stops_a_decrease_that_it_does_not_want():
 def test_near_the_coupling_it_asks_for_next_to_nothing():
     assert abs(teach(coupled_step=0.01, target_cwnd=0.02)) < 0.01
     assert 0 < teach(coupled_step=0.01, target_cwnd=0.08) < NEUTRAL
+
+
+def test_where_neutral_actions_count_they_go_the_small_distances():
+    clear = {"is_clear": 1.0, "coupled_step": 0.01}
+    assert teach(target_cwnd=0.025, **clear) == pytest.approx(0.0, abs=0.01)  # 0.4 of the way is the coupled step
+    assert teach(target_cwnd=0.08, **clear) == pytest.approx(NEUTRAL * (0.48 * 0.08 - 0.01) / FINE_STEP)
+    assert teach(target_cwnd=-0.05, **clear) == pytest.approx(-NEUTRAL * (0.45 * 0.05 + 0.01) / FINE_STEP)
+    assert teach(target_cwnd=0.6, **clear) == pytest.approx(NEUTRAL + (1 - NEUTRAL) * (0.6 - FINE_STEP))
+    assert teach(target_cwnd=-0.6, **clear) == pytest.approx(-NEUTRAL - (1 - NEUTRAL) * (0.6 - FINE_STEP))
+    assert teach(target_cwnd=0.1, is_clear=1.0, coupled_step=0.6) == pytest.approx(-NEUTRAL), "less than the coupling"
+    assert teach(is_clear=1.0, coupled_step=-0.5) == teach(coupled_step=-0.5), "a decrease is withheld as ever"
 
 
 def test_among_strangers_the_coupling_is_trusted_near_the_equilibrium():

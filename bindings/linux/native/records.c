@@ -12,7 +12,7 @@
 
 #define READ_TRIES 64
 #define SCAN_SLOTS 256
-#define PREFETCH_SLOTS 4
+#define PREFETCH_SLOTS 8
 #define CACHE_LINE_BYTES 64
 #define US_PER_S 1000000ULL
 
@@ -231,10 +231,29 @@ static void action_store(struct ccdrl_control_slot *control, const struct drl_cw
 	__atomic_store_n(&control->version, version + 1, __ATOMIC_RELEASE);
 }
 
+static uint32_t action_index(const struct drl_cwnd_action *action)
+{
+	return (uint32_t)(action->subflow_id & CCDRL_LINUX_SLOT_NONE);
+}
+
+/* What an action is judged by lies in the first lines of its slot; its control is written. */
+static void action_prefetch(const struct ccdrl_reader *reader, const struct drl_cwnd_action *action)
+{
+	uint32_t index = action_index(action);
+	const char *state;
+
+	if (index >= reader->slots)
+		return;
+	state = (const char *)&reader->maps.states[index];
+	__builtin_prefetch(state);
+	__builtin_prefetch(state + CACHE_LINE_BYTES);
+	__builtin_prefetch(&reader->maps.controls[index], 1);
+}
+
 static enum drl_action_result action_write(struct ccdrl_reader *reader, const struct drl_cwnd_action *action,
     uint64_t now_us)
 {
-	uint32_t index = (uint32_t)(action->subflow_id & CCDRL_LINUX_SLOT_NONE), low, high, cwnd;
+	uint32_t index = action_index(action), low, high, cwnd;
 	struct ccdrl_control_slot *control;
 	struct slot_key key;
 
@@ -273,8 +292,10 @@ void ccdrl_reader_write(struct ccdrl_reader *reader, const struct drl_cwnd_actio
 	struct drl_counters before = reader->counters;
 
 	for (uint32_t i = 0; i < n; i++) {
-		enum drl_action_result result = action_write(reader, &actions[i], now_us);
+		enum drl_action_result result;
 
+		action_prefetch(reader, &actions[i + PREFETCH_SLOTS < n ? i + PREFETCH_SLOTS : i]);
+		result = action_write(reader, &actions[i], now_us);
 		results[i] = result;
 		count(&reader->counters, result);
 	}

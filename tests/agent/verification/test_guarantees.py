@@ -7,7 +7,7 @@ import pytest
 from ccdrl.agent.verification.guarantees import COUPLED_STEP_RTT, list_guarantees
 from ccdrl.bindings.decision.library import STEP_DTYPE
 from ccdrl.bindings.library import SAMPLE_DTYPE, State, make_actions, make_samples
-from ccdrl.envs.action import COUPLED_STEP_MAX, COUPLED_STEP_MIN, DITHER_MAX, map_actions
+from ccdrl.envs.action import COUPLED_STEP_MAX, COUPLED_STEP_MIN, DITHER_MAX, FINE_STEP, map_actions
 from ccdrl.envs.observation import select_window
 from ccdrl.tests.bindings.decision.parts import limit_actions, limit_windows
 
@@ -38,7 +38,7 @@ def test_no_action_leaves_the_table(rng, cwnd_max_bytes):
     steps = np.empty(COUNT, STEP_DTYPE)
     steps["coupled"] = rng.uniform(COUPLED_STEP_MIN, COUPLED_STEP_MAX, COUNT)
     steps["dither"] = rng.uniform(-2 * DITHER_MAX, 2 * DITHER_MAX, COUNT)
-    steps["freedom"] = rng.integers(0, 2, COUNT)
+    steps["freedom"] = rng.integers(0, 3, COUNT)
     map_actions(actions, steps, samples, interval_us, out)
     limit_windows(out, cwnd_max_bytes)
     assert (out["subflow_id"][:50] == 0).all()
@@ -78,7 +78,7 @@ def test_windows_of_many_round_trips(direction, n_decisions):
         sample["cwnd_bytes"] = sample["ssthresh_bytes"] = sample["inflight_bytes"] = int(window)
         sample["srtt_us"] = sample["last_rtt_us"] = sample["min_rtt_us"] = rtt_us
         steps = np.zeros(1, STEP_DTYPE)
-        steps["freedom"] = 1.0
+        steps["freedom"] = 2.0
         if direction > 0:  # slow start: a window for a window of ACKs
             steps["coupled"] = np.log2(1.0 + 1.0 / n_decisions)
         elif decision % n_decisions == 0:  # a loss event in every RTT
@@ -96,6 +96,8 @@ def test_bounds_beyond_the_clip_do_not_matter():
     wide = {row.quantity: row for row in list_guarantees(-50.0, 50.0, (-4.0, 4.0))}
     assert (wide["action"].low, wide["action"].high) == (-1.0, 1.0)
     factor = wide["window factor of one decision"]
-    assert (factor.low, factor.high) == pytest.approx((2.0 ** (-1 - 2 * DITHER_MAX), 2.0 ** (1 + 2 * DITHER_MAX)))
+    assert (factor.low, factor.high) == pytest.approx(
+        (2.0 ** (-1 - 2 * DITHER_MAX), 2.0 ** (1 + FINE_STEP + 2 * DITHER_MAX))
+    )
     falling = {row.quantity: row for row in list_guarantees(-0.5, -0.1, (-1.0, 1.0))}
     assert falling["window factor of k RTTs, log2"].high == COUPLED_STEP_RTT, "what the coupling does, and no more"
