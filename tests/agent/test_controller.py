@@ -9,7 +9,7 @@ from ccdrl.bindings.library import Event, make_samples
 from ccdrl.bindings.network import FlowConfig, LinkConfig, PathConfig
 from ccdrl.bindings.sim_datapath import SimDatapath
 from ccdrl.bindings.simulator import Simulator
-from ccdrl.envs.action import NEUTRAL
+from ccdrl.envs.action import FINE_STEP, NEUTRAL
 from ccdrl.envs.observation import OBSERVATION_NAMES, OBSERVATION_SIZE
 
 MSS = 1000
@@ -46,7 +46,7 @@ def test_first_record_is_answered():
     actions = controller.step(make([3, 4], seq=[7, 8]))
     assert actions["subflow_id"].tolist() == [3, 4]
     assert actions["seq"].tolist() == [7, 8]
-    assert actions["cwnd_bytes"].tolist() == [round(20 * MSS * 2**0.5)] * 2
+    assert actions["cwnd_bytes"].tolist() == [round(20 * MSS * 2 ** (FINE_STEP + 0.5 * (1 - FINE_STEP)))] * 2
     assert controller.n_subflows == 2
 
 
