@@ -250,7 +250,7 @@ def test_resume_keeps_other_scenarios_and_refuses_another_experiment(tiny, tmp_p
 
 def test_ctrl_c_keeps_finished_runs_and_resume_goes_on(tmp_path):
     path = tmp_path / "out.json"
-    scenario = write_scenario(tmp_path, duration_s=120)
+    scenario = write_scenario(tmp_path, duration_s=600)
     arguments = (scenario, "--cc", "lia,cubic", "--seeds", 200, "--jobs", 2, "--json", path)
     process = start(*arguments, start_new_session=True)
     assert "1/400" in process.stderr.readline()
