@@ -213,7 +213,7 @@ def couple(row, siblings):
     increase = 0.7 * row.grown * row.mss * min(balia, 1 / row.cwnd)
     step = math.log2(1 + increase / row.cwnd)
     if row.since_queue > 1.0:
-        step = max(step, row.grown / row.cwnd * min(0.15 * 2 ** min(row.since_queue - 1.0, 9.0), 0.4))
+        step = max(step, row.grown / row.cwnd * min(0.2 * 2 ** min(row.since_queue - 1.0, 9.0), 0.6))
     return min(step, 1.0)
 
 
