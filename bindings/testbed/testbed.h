@@ -74,7 +74,7 @@ struct testbed_flow_config {
 	int netns;				/* of the sender */
 	uint32_t first_route, n_routes;		/* one subflow for each; the connection begins on the first */
 	char cc[16];				/* kernel's name of the congestion controller */
-	uint32_t mss_bytes;			/* an application with a rate writes so much at once */
+	uint32_t mss_bytes;			/* of plain TCP, RFC 6691; applications write multiples of what a segment carries */
 	int64_t start_ns, stop_ns;		/* stop_ns < 0: never */
 	uint64_t size_bytes;			/* 0: unlimited */
 	double app_rate_bps;			/* 0: unlimited */

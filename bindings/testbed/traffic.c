@@ -48,7 +48,7 @@ static uint64_t flow_writable_bytes(const struct flow *flow, int64_t now_ns)
 
 	if (config->app_rate_bps > 0) {
 		const double due_bytes = config->app_rate_bps / 8 * (double)(now_ns - flow->started_ns) / NS_PER_S;
-		const uint64_t whole = (uint64_t)due_bytes / config->mss_bytes * config->mss_bytes;
+		const uint64_t whole = (uint64_t)due_bytes / flow_payload_bytes(flow) * flow_payload_bytes(flow);
 
 		limit = whole < limit ? whole : limit;
 	}

@@ -11,6 +11,8 @@
 
 #define FLOWS_MAX 1024
 #define CHUNK_BYTES (256 * 1024)
+#define DSS_BYTES 24			/* of a segment: MPTCP's data sequence signal (RFC 8684, section 3.3.1) */
+#define UNSENT_SEGMENTS 12		/* a connection accepts so much that no subflow has taken yet */
 #define FIRST_PORT 20000		/* + index of the flow; below the ephemeral ports of joins */
 
 enum socket_kind { SOCKET_LISTENER, SOCKET_SENDER, SOCKET_RECEIVER };
@@ -38,6 +40,12 @@ struct testbed_traffic {
 };
 
 static inline bool flow_is_mptcp(const struct flow *flow) { return flow->config.n_routes > 1; }
+
+/* What a full segment carries. An application that writes other amounts makes a short segment of each one's end. */
+static inline uint32_t flow_payload_bytes(const struct flow *flow)
+{
+	return flow->config.mss_bytes - (flow_is_mptcp(flow) ? DSS_BYTES : 0);
+}
 
 static inline bool flow_is_connected(const struct flow *flow)
 {

@@ -55,7 +55,7 @@ int testbed_traffic_flow_add(struct testbed_traffic *traffic, const struct testb
 	struct flow *flow;
 
 	if (traffic->n_flows == FLOWS_MAX || config->n_routes < 1 || config->n_routes > DRL_SUBFLOWS_MAX ||
-	    config->mss_bytes == 0)
+	    config->mss_bytes <= DSS_BYTES)
 		return -EINVAL;
 	flow = calloc(1, sizeof(*flow));
 	if (flow == NULL)

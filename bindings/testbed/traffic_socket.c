@@ -65,7 +65,9 @@ int traffic_connect(struct testbed_traffic *traffic, uint32_t index)
 	const struct testbed_flow_config *config = &flow->config;
 	const struct sockaddr_in local = address(TESTBED_ADDRESS_SENDERS + config->first_route, FIRST_PORT + index);
 	const struct sockaddr_in remote = address(TESTBED_ADDRESS_RECEIVER, LISTEN_PORT + flow_is_mptcp(flow));
-	const int yes = 1, unlimited = -1;
+	/* Whole segments; -1: unlimited. The namespace's bound (namespaces.py) is for kernels that know none for a socket. */
+	const int unsent_bytes = flow_is_mptcp(flow) ? (int)(UNSENT_SEGMENTS * flow_payload_bytes(flow)) : -1;
+	const int yes = 1;
 	char cc[sizeof(config->cc)] = { 0 };
 	socklen_t cc_bytes = sizeof(cc);
 	int error = testbed_netns_enter(config->netns);
@@ -75,9 +77,7 @@ int traffic_connect(struct testbed_traffic *traffic, uint32_t index)
 	flow->sender = socket_open(flow_is_mptcp(flow));
 	if (flow->sender < 0)
 		return flow->sender;
-	/* The namespace bounds what a connection takes without sending it (namespaces.py); that is for MPTCP alone. */
-	if (!flow_is_mptcp(flow))
-		(void)setsockopt(flow->sender, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unlimited, sizeof(unlimited));
+	(void)setsockopt(flow->sender, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes, sizeof(unsent_bytes));
 	/* Segments leave as the application writes them: a rate is given in whole segments. */
 	if (setsockopt(flow->sender, IPPROTO_TCP, TCP_CONGESTION, config->cc, (socklen_t)strlen(config->cc)) != 0 ||
 	    setsockopt(flow->sender, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)) != 0 ||
