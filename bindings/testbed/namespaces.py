@@ -28,8 +28,9 @@ SYSCTLS = {
     # Windows are bounded by the network alone, as in the simulator (1 GiB there).
     "net.ipv4.tcp_rmem": "4096 33554432 67108864",
     "net.ipv4.tcp_wmem": "4096 65536 67108864",
-    # A connection accepts so much that no subflow has taken yet; unsent.c bounds what waits on each subflow. Without
-    # bounds a slow first subflow swallows megabytes before the others have joined, and the connection waits for it.
+    # Where the kernel knows no bound of a socket's own (traffic_socket.c): a connection accepts so much that no subflow
+    # has taken yet; unsent.c bounds what waits on each subflow. Without bounds a slow first subflow swallows megabytes
+    # before the others have joined, and the connection waits for it.
     "net.ipv4.tcp_notsent_lowat": "16384",
     # Nothing is learnt from one connection for the next.
     "net.ipv4.tcp_no_metrics_save": "1",

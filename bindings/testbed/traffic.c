@@ -47,8 +47,8 @@ static uint64_t flow_writable_bytes(const struct flow *flow, int64_t now_ns)
 	uint64_t limit = config->size_bytes > 0 ? config->size_bytes : UINT64_MAX;
 
 	if (config->app_rate_bps > 0) {
-		const double due_bytes = config->app_rate_bps / 8 * (double)(now_ns - flow->started_ns) / NS_PER_S;
-		const uint64_t whole = (uint64_t)due_bytes / flow_payload_bytes(flow) * flow_payload_bytes(flow);
+		const uint64_t due_bytes = (uint64_t)(config->app_rate_bps / 8 * (double)(now_ns - flow->started_ns) / NS_PER_S);
+		const uint64_t whole = due_bytes - due_bytes % flow_payload_bytes(flow);
 
 		limit = whole < limit ? whole : limit;
 	}
