@@ -9,7 +9,7 @@ from ccdrl.bindings.errors import DatapathError, InputError
 
 pytest.importorskip("ccdrl.bindings.linux._linux", reason="this machine lacks the Linux binding (it is no Linux)")
 
-from ccdrl.bindings.linux import loader, maps  # noqa: E402
+from ccdrl.bindings.linux import loader, machine, maps  # noqa: E402
 from ccdrl.bindings.linux.command import main  # noqa: E402
 from ccdrl.bindings.linux.machine import check_capabilities, check_file_system, check_kernel  # noqa: E402
 
@@ -31,6 +31,13 @@ def test_new_kernels(release):
 def test_old_kernels(release):
     with pytest.raises(DatapathError, match=r"too old: 6\.10 or newer"):
         check_kernel(release)
+
+
+def test_a_kernel_without_types(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "check_kernel", lambda release: None)
+    monkeypatch.setattr(machine, "BTF", tmp_path / "vmlinux")
+    with pytest.raises(DatapathError, match="CONFIG_DEBUG_INFO_BTF"):
+        machine.check_machine(tmp_path)
 
 
 @pytest.mark.parametrize("effective", [1 << 21, 1 << 38 | 1 << 39, 2**41 - 1])
