@@ -56,6 +56,18 @@ def test_the_agent_runs_without_privileges():
     assert unit["RestartPreventExitStatus"] == ["2"]
 
 
+def test_the_agents_user_has_not_the_groups_name():
+    """Where a group of the unit's name exists, systemd refuses to make the dynamic user (exit status 217)."""
+    unit = read_unit("ccdrl.service")
+    assert unit["User"] == ["ccdrl-agent"] != unit["SupplementaryGroups"] == ["ccdrl"]
+
+
+def test_the_agent_may_call_bpf():
+    """bpf is one of @privileged: a line that takes these away must not stand after the one that gives it."""
+    filters = read_unit("ccdrl.service")["SystemCallFilter"]
+    assert filters.index("bpf") > next(i for i, line in enumerate(filters) if line.startswith("~") and "@privileged" in line)
+
+
 def make_page():
     snapshot = Snapshot("fake", "abc", False, 0, 0, 0, dict.fromkeys(GuardCounters.__slots__, 0), Counters(), [], 0)
     return render(Metrics(), snapshot, 1)
