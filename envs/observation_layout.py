@@ -119,8 +119,9 @@ OBSERVATION_VERSION = f"1-{_DIGEST:08x}"
 """Changes with every name, formula and position: an artifact of another layout is refused."""
 
 SYMBOLS = """\
-s, r, m: smoothed, newest and lowest RTT; cwnd: the window, or ssthresh while the datapath reduces; r' and a' are the
-previous interval's; dt: time since the previous observation; acked, sent, lost: bytes in it; E4, E32: exponentially
+s, r: smoothed and newest RTT; m: the lowest RTT, or a longer one where the path became longer; cwnd: the window, or
+ssthresh while the datapath reduces; r' and a' are the previous interval's; dt: time since the previous observation;
+acked, sent, lost: bytes in it; E4, E32: exponentially
 weighted sums over 4 and 32 srtt (means for products and trends; E8 and E128 alike); rate: acked / dt smoothed over one
 srtt; top: recent maximum of rate, which decays over 16 srtt; d: the dither of the window one interval ago, log2; g:
 segments between loss events, their average or the present run if that is longer (RFC 5348 section 5); c, q:

@@ -100,7 +100,7 @@ static void step_begin(struct ccdrl_step *step, const struct ccdrl_row *row, con
 	step->srtt = sample->srtt_us;
 	step->last_rtt = sample_last_rtt(sample);
 	step->base = sample->min_rtt_us > 0 ? sample->min_rtt_us : step->last_rtt;
-	step->base = at_most(step->base, at_most(step->last_rtt, step->srtt));
+	step->base = ccdrl_row_base(row, at_most(step->base, at_most(step->last_rtt, step->srtt)), step->srtt);
 	step->mss = sample->mss_bytes;
 	step->cwnd = at_least(sample_window(sample), 1.0);
 	step->inflight = sample_inflight(sample, step->cwnd);
@@ -155,6 +155,7 @@ static void step_finish(struct ccdrl_step *step, struct ccdrl_row *row, const st
 #define TRACE(name, kind, span, value) row->name = trace_##kind(row->name, value, step->decay_##span, step->is_first);
 #include "columns.h"
 
+	ccdrl_row_judge_base(row, step);
 	step->top = at_least(row->top, 1.0);
 	step->loss_long = sqrt(share(row->lost_32, row->sent_32));
 	row->is_startup = (step->is_first || row->is_startup) && !step->has_loss && step->queue <= STARTUP_QUEUE &&

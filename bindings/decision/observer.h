@@ -44,6 +44,11 @@ struct ccdrl_row {
 	double previous_action;
 	double phase;			/* of the dither, turns */
 	double dither;			/* log2 of the factor that it holds now */
+	double dither_cosine;		/* what it would hold a quarter of a turn later */
+	double still_log_srtt;		/* log2: where the smoothed delay stands still */
+	double still_low;		/* log2 of the lowest srtt since it does */
+	double still;			/* srtt since it does */
+	double raised_base;		/* RTT below which there is no queue, though shorter ones were seen; 0: none */
 	struct ccdrl_steps steps;
 #define TRACE(name, kind, span, value) double name;
 #include "columns.h"
@@ -51,7 +56,7 @@ struct ccdrl_row {
 
 /* What one interval brought to a row. */
 struct ccdrl_step {
-	double srtt, last_rtt, base;	/* base: lowest RTT known */
+	double srtt, last_rtt, base;	/* base: RTT without a queue, as far as known */
 	double mss, cwnd, inflight;	/* cwnd: what an action multiplies */
 	double interval, periods;	/* since the previous sample; periods: in srtt */
 	double sent, acked, lost, marks;
@@ -103,6 +108,11 @@ int ccdrl_observer_read_rate(const struct ccdrl_observer *observer, const int64_
 int ccdrl_observer_read_steps(const struct ccdrl_observer *observer, const int64_t *rows, size_t n,
     struct ccdrl_steps *steps);
 int ccdrl_observer_read_loss(const struct ccdrl_observer *observer, const int64_t *rows, size_t n, double *losses);
+
+/* base.c. */
+double ccdrl_swing_clip(double trend);
+double ccdrl_row_base(const struct ccdrl_row *row, double lowest, double srtt);
+void ccdrl_row_judge_base(struct ccdrl_row *row, const struct ccdrl_step *step);
 
 /* steps.c. The response: how far what has this covariance with the swing of our window follows it. */
 double ccdrl_dither_response(const struct ccdrl_row *row, double covariance);

@@ -102,7 +102,7 @@ static int row_may_wait(const struct ccdrl_row *row, const struct ccdrl_step *st
 
 void ccdrl_row_choose_steps(struct ccdrl_row *row, const struct ccdrl_step *step, const struct ccdrl_group *group)
 {
-	double held = row->dither;
+	double held = row->dither, swing = dither_amplitude(row, step);
 	int stands, is_known, is_alien;
 
 	if (step->is_timeout)	/* what was known of the queue is over */
@@ -113,7 +113,8 @@ void ccdrl_row_choose_steps(struct ccdrl_row *row, const struct ccdrl_step *step
 
 	row->phase += at_most(step->periods, 1.0) / DITHER_PERIODS;
 	row->phase -= floor(row->phase);
-	row->dither = dither_amplitude(row, step) * sin(TURN * row->phase);
+	row->dither = swing * sin(TURN * row->phase);
+	row->dither_cosine = swing * cos(TURN * row->phase);
 	row->steps.coupled = coupled_step(step, row, group);
 	row->steps.dither = row->dither - held;
 	row->steps.freedom = is_alien ? 0.0 : stands && !is_known ? 1.0 : 2.0;

@@ -4,6 +4,7 @@
 What bindings/decision computes in C is compared with this. Nothing here is fast or shares code with it.
 """
 
+import cmath
 import math
 
 import numpy as np
@@ -52,6 +53,8 @@ class Row:
         self.means = {}
         self.run = self.between = 0.0
         self.phase = self.dither = 0.0
+        self.swing = 0j  # the dither, and its quadrature as the imaginary part
+        self.still = self.still_level = self.still_low = self.raised_base = 0.0
         self.coupled = self.dither_step = 0.0
         self.is_alien = False
         self.is_clear = False
@@ -63,7 +66,7 @@ class Row:
         self.before = sample
         srtt, mss = sample["srtt_us"], sample["mss_bytes"]
         newest = sample["last_rtt_us"] or srtt
-        base = min(sample["min_rtt_us"] or newest, newest, srtt)
+        base = max(min(sample["min_rtt_us"] or newest, newest, srtt), min(self.raised_base, srtt))
         cwnd = max(get_window(sample), 1)
         step = {name: 0 if is_first else max(sample[name] - before[name], 0) for name in COUNTERS}
         silence = srtt if is_first else sample["timestamp_us"] - before["timestamp_us"]
@@ -116,6 +119,9 @@ class Row:
         follow("dither_covariance", self.dither * q, 128)
         follow("dither_variance", self.dither**2, 128)
         follow("dither_rate", self.dither * v, 128)
+        for name, trend in (("c", c), ("q", q), ("v", v)):
+            follow(f"swing_{name}", self.swing * min(max(trend, -0.3), 0.3), 128)
+        self.judge_base(srtt, periods, is_timeout=sample["state"] == State.LOSS, is_first=is_first)
         self.phase = (self.phase + min(periods, 1.0) / 12) % 1.0
         if sample["state"] == State.LOSS:
             for name in ("dither_covariance", "dither_variance", "dither_rate"):
@@ -130,7 +136,8 @@ class Row:
         self.is_clear = not self.is_alien and (is_known or not stands)
         amplitude = max(0.09, min(math.log2(1 + mss / cwnd), 0.3))
         is_still = sample["state"] == State.LOSS or acked == 0
-        self.dither = 0.0 if is_still else min(lowest / 2, amplitude) * math.sin(2 * math.pi * self.phase)
+        self.swing = 0j if is_still else min(lowest / 2, amplitude) * 1j * cmath.exp(-2j * math.pi * self.phase)
+        self.dither = self.swing.real
         self.dither_step = self.dither - held
         follow("covariance", c * q, 32)
         follow("variance", c * c, 32)
@@ -194,6 +201,29 @@ class Row:
             "is_clear": self.is_clear,
             "ecn_ratio": math.sqrt(min(step["ecn_marks"] * mss / max(acked, mss), 1.0)),
         }
+
+    def judge_base(self, srtt, periods, *, is_timeout, is_first):
+        """Raise the base where the delay stands still, does not follow the window, and the rate does."""
+        self.raised_base = min(self.raised_base, srtt)
+        if is_timeout:
+            self.means |= dict.fromkeys(("swing_c", "swing_q", "swing_v"), 0j)
+        level = self.means["srtt", 8]
+        if is_first or is_timeout or self.is_startup or abs(level - self.still_level) > 0.03:
+            self.still_level, self.still_low, self.still = level, math.log2(srtt), 0.0
+        self.still += min(periods, 1.0)
+        self.still_low = min(self.still_low, math.log2(srtt))
+        is_lossy = self.sums["lost", 32] > 0.001 * self.sums["sent", 32]
+        queue = self.envelopes["min", 8]
+        is_long = 0.05 < queue <= 0.25 if is_lossy else queue > 0.15
+        is_path = self.respond("q", 0.3) < 0.2 and self.respond("v", 1.0) > 0.5
+        if self.still > 32 and is_long and is_path and abs(self.means["swing_c"]) > 0.0002:
+            self.raised_base, self.still = 2**self.still_low, 0.0
+
+    def respond(self, name, phase):
+        """Return how far a trend follows the window's, of what moves with the dither."""
+        window = self.means["swing_c"]
+        product = self.means[f"swing_{name}"] * (window * cmath.exp(-1j * phase)).conjugate()
+        return product.real / (abs(window) ** 2 + 1e-4 * abs(window) + 1e-8)
 
 
 def couple(row, siblings):

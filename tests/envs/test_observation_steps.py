@@ -4,8 +4,10 @@
 import numpy as np
 import pytest
 
+from ccdrl.bindings.decision.library import STEP_DTYPE
 from ccdrl.bindings.library import State, make_samples
 from ccdrl.envs.observation import OBSERVATION_NAMES, Observer
+from ccdrl.tests.envs.observation_reference import ReferenceObserver
 
 AT = {name: i for i, name in enumerate(OBSERVATION_NAMES)}
 MSS, BASE_US, UNSET = 1000, 40_000, 2**32 - 1
@@ -15,18 +17,18 @@ ROWS = np.array([0])
 class Path:
     """One subflow on a path whose queue follows its window by `own` (log2 of the RTT over log2 of the window)."""
 
-    def __init__(self, own, segments=200.0):
+    def __init__(self, own, segments=200.0, observer=None):
         self.own, self.middle, self.log_window = own, np.log2(segments * MSS), np.log2(segments * MSS)
-        self.now_us, self.bytes, self.lost = 0, 0, 0
-        self.observer = Observer(1)
+        self.now_us, self.bytes, self.lost, self.shared = 0, 0, 0, 0
+        self.observer = observer or Observer(1)
         self.observer.reset(ROWS, np.array([1]))
 
-    def step(self, *, delivered=True, action=0.0, queue=0.5, **fields):
+    def step(self, *, delivered=True, acked=None, action=0.0, queue=0.5, **fields):
         """Observe one interval of an RTT; the window then makes the dither's step. Return steps and columns."""
         srtt_us = round(BASE_US * 2 ** (queue + self.own * (self.log_window - self.middle)))
         window = round(2**self.log_window)
         self.now_us += srtt_us
-        self.bytes += window * delivered
+        self.bytes += (acked or window) * delivered
         sample = make_samples(1)
         values = {
             "abi": 2, "conn_id": 1, "subflow_id": 1, "seq": 1, "timestamp_us": self.now_us, "mss_bytes": MSS,
@@ -38,13 +40,20 @@ class Path:
             sample[name] = value
         columns = self.observer.update(ROWS, sample)[0].copy()
         self.observer.remember(ROWS, np.array([action], np.float32))
-        steps = self.observer.get_steps(ROWS)[0].copy()
+        steps = np.array(self.observer.get_steps(ROWS), STEP_DTYPE)[0]
         self.log_window += steps["dither"]
         return steps, columns
 
     def stay(self, count, **fields):
         for _ in range(count):
             result = self.step(**fields)
+        return result
+
+    def share(self, count, queue=0.5):
+        """Stay with a stranger, whose window makes the queue fall and rise by a fifth of an octave in 64 RTTs."""
+        for _ in range(count):
+            self.shared += 1
+            result = self.step(queue=queue - 0.2 * (1 - abs(1 - self.shared % 64 / 32)))
         return result
 
 
@@ -54,11 +63,11 @@ def test_a_queue_that_follows_the_swing_is_ours():
     assert steps["freedom"] == 2.0 and (columns[AT["is_alien"]], columns[AT["is_clear"]]) == (0.0, 1.0)
 
 
-def test_a_queue_that_stands_still_is_not():
+def test_a_queue_that_does_not_is_not():
     path = Path(0.1)
-    steps, columns = path.stay(5)
+    steps, columns = path.share(5)
     assert steps["freedom"] == 1.0 and columns[AT["is_clear"]] == 0.0, "nothing is known yet"
-    steps, columns = path.stay(200)
+    steps, columns = path.share(200)
     assert columns[AT["dither_response"]] < 0.2
     assert steps["freedom"] == 0.0 and columns[AT["is_alien"]] == 1.0
 
@@ -73,10 +82,48 @@ def test_a_stalled_path_is_not_somebody_elses():
     assert abs(path.log_window - window) <= 0.09 + 1e-9, "back in the middle"
 
 
-@pytest.mark.parametrize(("segments", "queue", "freedom"), [(4.0, 0.3, 2.0), (4.0, 0.5, 0.0), (9.0, 0.16, 0.0)])
+@pytest.mark.parametrize(("segments", "queue", "freedom"), [(4.0, 0.3, 2.0), (4.0, 0.6, 0.0), (9.0, 0.3, 0.0)])
 def test_a_wait_for_delayed_acks_is_not_a_queue(segments, queue, freedom):
-    """Over 4 segments 40 ms make 10 ms, which is what 0.3 of a base RTT of 40 ms (9.2 ms) may be, 0.5 (16.6 ms) not."""
-    assert Path(0.0, segments).stay(200, queue=queue)[0]["freedom"] == freedom
+    """Over 4 segments 40 ms make 10 ms, which is what 0.3 of a base RTT of 40 ms (9.2 ms) may be, 0.4 to 0.6 not."""
+    assert Path(0.0, segments).share(200, queue)[0]["freedom"] == freedom
+
+
+@pytest.mark.parametrize(("queue", "loss"), [(0.06, 0.01), (0.2, 0.0), (0.5, 0.0), (0.24, 0.01), (1.5, 0.0)])
+def test_a_delay_that_stands_still_is_the_paths(queue, loss):
+    """A longer route, or jitter: nobody's queue stands still for so long, and the rate follows the window."""
+    path, twin = Path(0.0), Path(0.0, observer=ReferenceObserver(1))
+    path.step(queue=0.4), twin.step(queue=0.4)  # or start-up would go on
+    for i in range(430):
+        lost_bytes = round(path.bytes * loss)
+        steps, columns = path.step(queue=queue, lost_bytes=lost_bytes)
+        assert columns == pytest.approx(twin.step(queue=queue, lost_bytes=lost_bytes)[1], abs=1e-5)
+        assert i > 30 or columns[AT["srtt_ratio"]] == pytest.approx(queue, abs=0.001)
+    assert columns[AT["srtt_ratio"]] == pytest.approx(0.0, abs=0.001)
+    assert (steps["freedom"], columns[AT["is_alien"]], columns[AT["is_clear"]]) == (2.0, 0.0, 1.0)
+    assert path.step(queue=queue + 0.2)[1][AT["srtt_ratio"]] == pytest.approx(0.2, abs=0.001)
+    path.step(queue=queue - 0.05)
+    assert path.step(queue=queue)[1][AT["srtt_ratio"]] == pytest.approx(0.05, abs=0.001), "no queue was there"
+
+
+@pytest.mark.parametrize(("queue", "loss"), [(0.06, 0.0), (0.3, 0.01)])
+def test_a_short_delay_is_not_worth_it_without_losses_and_with_them_a_long_one_may_be_many_tcps_behind_red(queue, loss):
+    path = Path(0.0)
+    path.step(queue=0.4)
+    for _ in range(400):
+        columns = path.step(queue=queue, lost_bytes=round(path.bytes * loss))[1]
+    assert columns[AT["srtt_ratio"]] == pytest.approx(queue, abs=0.001)
+
+
+@pytest.mark.parametrize("case", ["ours", "a stranger's", "full"])
+def test_a_queue_is_not_the_paths(case):
+    """One that follows our window, one that moves by itself, and one that no rate follows the window over."""
+    path = Path({"ours": 0.5, "a stranger's": 0.0, "full": 0.1}[case])
+    for _ in range(20):
+        if case == "a stranger's":
+            columns = path.share(20)[1]
+        else:  # and where it is full it carries what it carries, whatever the window
+            columns = path.stay(20, acked=200 * MSS if case == "full" else None)[1]
+        assert columns[AT["srtt_ratio"]] > 0.25
 
 
 def test_where_no_queue_stands_there_is_nobody():
@@ -86,7 +133,7 @@ def test_where_no_queue_stands_there_is_nobody():
 
 def test_a_time_out_forgets_whose_queue_it_was():
     path = Path(0.1)
-    assert path.stay(200)[0]["freedom"] == 0.0
+    assert path.share(200)[0]["freedom"] == 0.0
     steps, columns = path.step(state=State.LOSS, ssthresh_bytes=100 * MSS)
     assert (steps["freedom"], columns[AT["is_alien"]]) == (1.0, 0.0)
 
