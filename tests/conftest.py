@@ -2,11 +2,17 @@
 """A skip is for what a machine lacks, and says so; in continuous integration any other skip fails the run."""
 
 import os
+import signal
 
 import pytest
 
 LACKING = "this machine lacks "
 """Every allowed skip reason starts so, e.g. `pytest.skip("this machine lacks a BPF file system")`."""
+
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell starts what it puts in the background deaf to Ctrl-C, and children inherit that; some tests press it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class SkipGuard:
