@@ -35,10 +35,6 @@
 /* Phases by which the smoothed delay and the smoothed rate follow the window, radians: an RTT and what smooths them. */
 #define DELAY_PHASE 0.3
 #define RATE_PHASE 1.0
-/* Trends beyond, log2, are no answers to a swing: start-up, losses, another route. */
-#define TREND_MAX 0.3
-
-double ccdrl_swing_clip(double trend) { return at_most(at_least(trend, -TREND_MAX), TREND_MAX); }
 
 static double response(const struct ccdrl_row *row, double phase, double sine, double cosine)
 {
@@ -64,18 +60,10 @@ static int is_worth_it(const struct ccdrl_row *row)
 	return row->queue_min_8 > STILL_QUEUE;
 }
 
-/* What a sample's lowest RTT counts as: never more than its srtt. */
-double ccdrl_row_base(const struct ccdrl_row *row, double lowest, double srtt)
-{
-	return at_least(lowest, at_most(row->raised_base, srtt));
-}
-
-/* Raises the base where the path turned out to be longer. After a time-out nothing is known of what follows the window. */
+/* Raises the base where the path turned out to be longer. */
 void ccdrl_row_judge_base(struct ccdrl_row *row, const struct ccdrl_step *step)
 {
 	row->raised_base = at_most(row->raised_base, step->srtt);
-	if (step->is_timeout)
-		row->window_sine = row->window_cosine = row->delay_sine = row->delay_cosine = row->rate_sine = row->rate_cosine = 0.0;
 	if (step->is_first || step->is_timeout || row->is_startup || fabs(row->srtt_8 - row->still_log_srtt) > STILL_BAND) {
 		row->still_log_srtt = row->srtt_8;
 		row->still_low = step->log_srtt;

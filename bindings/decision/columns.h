@@ -51,12 +51,12 @@ TRACE(dither_variance, mean, 128, row->dither * row->dither)
 TRACE(rate_8, mean, 8, step->log_rate)
 TRACE(dither_rate, mean, 128, row->dither * (step->log_rate - row->rate_8))
 /* What windows, delays and rates do in step with the dither and a quarter of its turn apart (base.c). */
-TRACE(window_sine, mean, 128, row->dither * ccdrl_swing_clip(step->log_cwnd - row->cwnd_8))
-TRACE(window_cosine, mean, 128, row->dither_cosine * ccdrl_swing_clip(step->log_cwnd - row->cwnd_8))
-TRACE(delay_sine, mean, 128, row->dither * ccdrl_swing_clip(step->log_srtt - row->srtt_8))
-TRACE(delay_cosine, mean, 128, row->dither_cosine * ccdrl_swing_clip(step->log_srtt - row->srtt_8))
-TRACE(rate_sine, mean, 128, row->dither * ccdrl_swing_clip(step->log_rate - row->rate_8))
-TRACE(rate_cosine, mean, 128, row->dither_cosine * ccdrl_swing_clip(step->log_rate - row->rate_8))
+TRACE(window_sine, mean, 128, row->dither * swing_clip(step->log_cwnd - row->cwnd_8))
+TRACE(window_cosine, mean, 128, row->dither_cosine * swing_clip(step->log_cwnd - row->cwnd_8))
+TRACE(delay_sine, mean, 128, row->dither * swing_clip(step->log_srtt - row->srtt_8))
+TRACE(delay_cosine, mean, 128, row->dither_cosine * swing_clip(step->log_srtt - row->srtt_8))
+TRACE(rate_sine, mean, 128, row->dither * swing_clip(step->log_rate - row->rate_8))
+TRACE(rate_cosine, mean, 128, row->dither_cosine * swing_clip(step->log_rate - row->rate_8))
 TRACE(queue_variance, mean, 32, (step->log_srtt - row->srtt_8) * (step->log_srtt - row->srtt_8))
 
 /* From the subflow's own samples. */

@@ -22,6 +22,8 @@
 #define EVENT_GAIN 0.25
 /* Variance of log2(cwnd) below which nothing can be said of what follows it. */
 #define ELASTICITY_FLOOR 3e-4
+/* Trends beyond, log2, are no answers to a swing: start-up, losses, another route. */
+#define SWING_MAX 0.3
 
 /* part / whole within [0, 1], 0 where there is nothing. */
 static double share(double part, double whole)
@@ -71,6 +73,8 @@ static double trace_high(double before, double value, double decay, int is_first
 	return at_least(trace_mean(before, value, decay, is_first), value);
 }
 
+static double swing_clip(double trend) { return at_most(at_least(trend, -SWING_MAX), SWING_MAX); }
+
 static int rows_are_known(const struct ccdrl_observer *observer, const int64_t *rows, size_t n)
 {
 	if (n > observer->capacity)
@@ -100,7 +104,8 @@ static void step_begin(struct ccdrl_step *step, const struct ccdrl_row *row, con
 	step->srtt = sample->srtt_us;
 	step->last_rtt = sample_last_rtt(sample);
 	step->base = sample->min_rtt_us > 0 ? sample->min_rtt_us : step->last_rtt;
-	step->base = ccdrl_row_base(row, at_most(step->base, at_most(step->last_rtt, step->srtt)), step->srtt);
+	step->base = at_most(step->base, at_most(step->last_rtt, step->srtt));
+	step->base = at_least(step->base, at_most(row->raised_base, step->srtt));
 	step->mss = sample->mss_bytes;
 	step->cwnd = at_least(sample_window(sample), 1.0);
 	step->inflight = sample_inflight(sample, step->cwnd);

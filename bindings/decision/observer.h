@@ -110,8 +110,6 @@ int ccdrl_observer_read_steps(const struct ccdrl_observer *observer, const int64
 int ccdrl_observer_read_loss(const struct ccdrl_observer *observer, const int64_t *rows, size_t n, double *losses);
 
 /* base.c. */
-double ccdrl_swing_clip(double trend);
-double ccdrl_row_base(const struct ccdrl_row *row, double lowest, double srtt);
 void ccdrl_row_judge_base(struct ccdrl_row *row, const struct ccdrl_step *step);
 
 /* steps.c. The response: how far what has this covariance with the swing of our window follows it. */

@@ -105,8 +105,10 @@ void ccdrl_row_choose_steps(struct ccdrl_row *row, const struct ccdrl_step *step
 	double held = row->dither, swing = dither_amplitude(row, step);
 	int stands, is_known, is_alien;
 
-	if (step->is_timeout)	/* what was known of the queue is over */
+	if (step->is_timeout) {	/* what was known of the queue is over */
 		row->dither_covariance = row->dither_rate = row->dither_variance = 0.0;
+		row->window_sine = row->window_cosine = row->delay_sine = row->delay_cosine = row->rate_sine = row->rate_cosine = 0.0;
+	}
 	stands = row->queue_min_8 > ALIEN_QUEUE && !row_may_wait(row, step);
 	is_known = row->dither_variance > ALIEN_VARIANCE;
 	is_alien = stands && is_known && ccdrl_dither_response(row, row->dither_covariance) < ALIEN_RESPONSE;

@@ -124,7 +124,7 @@ class Row:
         self.judge_base(srtt, periods, is_timeout=sample["state"] == State.LOSS, is_first=is_first)
         self.phase = (self.phase + min(periods, 1.0) / 12) % 1.0
         if sample["state"] == State.LOSS:
-            for name in ("dither_covariance", "dither_variance", "dither_rate"):
+            for name in ("dither_covariance", "dither_variance", "dither_rate", "swing_c", "swing_q", "swing_v"):
                 self.means[name] = 0.0
         held, lowest = self.dither, max(self.envelopes["min", 8], 0.0)
         response = self.means["dither_covariance"] / (self.means["dither_variance"] + 1e-4)
@@ -205,8 +205,6 @@ class Row:
     def judge_base(self, srtt, periods, *, is_timeout, is_first):
         """Raise the base where the delay stands still, does not follow the window, and the rate does."""
         self.raised_base = min(self.raised_base, srtt)
-        if is_timeout:
-            self.means |= dict.fromkeys(("swing_c", "swing_q", "swing_v"), 0j)
         level = self.means["srtt", 8]
         if is_first or is_timeout or self.is_startup or abs(level - self.still_level) > 0.03:
             self.still_level, self.still_low, self.still = level, math.log2(srtt), 0.0

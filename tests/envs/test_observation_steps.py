@@ -23,12 +23,12 @@ class Path:
         self.observer = observer or Observer(1)
         self.observer.reset(ROWS, np.array([1]))
 
-    def step(self, *, delivered=True, acked=None, action=0.0, queue=0.5, **fields):
+    def step(self, *, acked=None, action=0.0, queue=0.5, **fields):
         """Observe one interval of an RTT; the window then makes the dither's step. Return steps and columns."""
         srtt_us = round(BASE_US * 2 ** (queue + self.own * (self.log_window - self.middle)))
         window = round(2**self.log_window)
         self.now_us += srtt_us
-        self.bytes += (acked or window) * delivered
+        self.bytes += window if acked is None else acked
         sample = make_samples(1)
         values = {
             "abi": 2, "conn_id": 1, "subflow_id": 1, "seq": 1, "timestamp_us": self.now_us, "mss_bytes": MSS,
@@ -50,10 +50,10 @@ class Path:
         return result
 
     def share(self, count, queue=0.5):
-        """Stay with a stranger, whose window makes the queue fall and rise by a fifth of an octave in 64 RTTs."""
+        """Stay with a stranger, whose window makes the queue rise and fall by a fifth of an octave in 64 RTTs."""
         for _ in range(count):
             self.shared += 1
-            result = self.step(queue=queue - 0.2 * (1 - abs(1 - self.shared % 64 / 32)))
+            result = self.step(queue=queue + 0.2 * (1 - abs(1 - self.shared % 64 / 32)))
         return result
 
 
@@ -77,15 +77,15 @@ def test_a_stalled_path_is_not_somebody_elses():
     path = Path(1.0)
     path.stay(200)
     window = path.log_window
-    steps, columns = path.stay(100, delivered=False)
+    steps, columns = path.stay(100, acked=0)
     assert columns[AT["dither_response"]] > 0.6 and steps["freedom"] == 2.0
     assert abs(path.log_window - window) <= 0.09 + 1e-9, "back in the middle"
 
 
-@pytest.mark.parametrize(("segments", "queue", "freedom"), [(4.0, 0.3, 2.0), (4.0, 0.6, 0.0), (9.0, 0.3, 0.0)])
+@pytest.mark.parametrize(("segments", "queue", "freedom"), [(4.0, 0.3, 2.0), (4.0, 0.5, 0.0), (9.0, 0.16, 0.0)])
 def test_a_wait_for_delayed_acks_is_not_a_queue(segments, queue, freedom):
-    """Over 4 segments 40 ms make 10 ms, which is what 0.3 of a base RTT of 40 ms (9.2 ms) may be, 0.4 to 0.6 not."""
-    assert Path(0.0, segments).share(200, queue)[0]["freedom"] == freedom
+    """Over 4 segments 40 ms make 10 ms, which is what 0.3 of a base RTT of 40 ms (9.2 ms) may be, 0.5 (16.6 ms) not."""
+    assert Path(0.0, segments).share(192, queue)[0]["freedom"] == freedom
 
 
 @pytest.mark.parametrize(("queue", "loss"), [(0.06, 0.01), (0.2, 0.0), (0.5, 0.0), (0.24, 0.01), (1.5, 0.0)])
