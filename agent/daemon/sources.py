@@ -107,15 +107,25 @@ class SimulatorSource:
         self._network.simulator.close()
 
 
-def open_kernel(pin_dir: Path) -> KernelSource:
-    """Return the Linux kernel's subflows. Raises InputError on another system, DatapathError for all else."""
+def open_kernel(pin_dir: Path, is_shadow: bool) -> KernelSource:
+    """Return the Linux kernel's subflows, this process's to write unless it only looks on.
+
+    Raises InputError on another system, DatapathError for all else.
+    """
     if not sys.platform.startswith("linux"):
         raise InputError(f"--datapath: linux on {sys.platform}, accepted: on Linux only")
     try:
         from ccdrl.bindings.linux.datapath import LinuxDatapath  # noqa: PLC0415 (other datapaths work without it)
     except ImportError as error:
         raise DatapathError(f"datapath linux: this installation is without it ({error})") from None
-    return KernelSource(LinuxDatapath(str(pin_dir)))
+    datapath = LinuxDatapath(str(pin_dir))
+    if not is_shadow:
+        try:
+            datapath.claim()
+        except BaseException:
+            datapath.close()
+            raise
+    return KernelSource(datapath)
 
 
 def open_freebsd(options: Options) -> KernelSource:
@@ -157,4 +167,4 @@ def open_source(options: Options) -> Source:
             "load it with `ccdrl-linux load` (root), or watch the simulator with --datapath sim --scenario idle-pair"
         )
         raise DatapathError(f"datapath {options.datapath}: no controller is loaded at {options.pin_dir}; {advice}")
-    return open_kernel(options.pin_dir)
+    return open_kernel(options.pin_dir, options.is_shadow)

@@ -5,6 +5,7 @@ Reading and writing are memory accesses: no system call, no capability, no lock 
 """
 
 import errno
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class LinuxDatapath:
     ) -> None:
         rows = check_integer("capacity", capacity, 1, 2**20)
         self._pin_dir = str(pin_dir)
+        self._claim: int | None = None
         self._pin = None if maps is not None else f"{pin_dir}/info"
         self._pin_id = _identify(self._pin) if self._pin is not None else None
         self._maps: Maps | None = maps if maps is not None else open_maps(pin_dir)
@@ -86,6 +88,25 @@ class LinuxDatapath:
             subflows_max=SUBFLOWS_MAX,
         )
 
+    def claim(self) -> None:
+        """Keep other processes that claim from writing until `close`; the kernel ends it with the process, too.
+
+        Two agents at once undo each other's windows, and each takes what the other does for the network. Raises
+        DatapathError where another process has the claim.
+        """
+        self._require_open()
+        if self._claim is not None:
+            return
+        folder = os.open(self._pin_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(folder)
+            raise DatapathError(
+                f"datapath linux: another agent sets the windows of {self._pin_dir} already; end it first"
+            ) from None
+        self._claim = folder
+
     def read_samples(self) -> SampleArray:
         """Return a view of the records that changed, at most the capacity."""
         self._require_loaded()
@@ -125,6 +146,9 @@ class LinuxDatapath:
             self._pins.clear()
             self._info = None
             self._maps = None
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
 
     def _require_open(self) -> Maps:
         if self._maps is None:

@@ -110,9 +110,7 @@ class DaemonProcess:
             os.chmod(place, 0o666)
             notify.settimeout(0.1)
             environment = {**os.environ, "NOTIFY_SOCKET": place}
-            self.process = subprocess.Popen(
-                [*command, *options], stdout=subprocess.DEVNULL, stderr=log, env=environment
-            )
+            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, env=environment)
             try:
                 self._wait_until_ready(notify)
             except BaseException:

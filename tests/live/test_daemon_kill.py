@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from ccdrl.agent.daemon.options import DEFAULT_MODEL
 from ccdrl.tests.live.support_daemon import (
     DaemonProcess,
     Race,
@@ -89,6 +90,21 @@ def test_a_daemon_that_is_asked_to_end_grants_no_more_leases(pin_dir):
         watcher.assert_fallback_since(ended_us, 2)
     watcher.assert_bounded()
     assert_no_slot_leaked(pin_dir)
+
+
+def test_a_second_daemon_is_refused_for_as_long_as_the_first_one_lives(pin_dir):
+    with DaemonProcess(pin_dir) as first:
+        with pytest.raises(AssertionError, match="another agent sets the windows"), DaemonProcess(pin_dir):
+            pass
+        with DaemonProcess(pin_dir, DEFAULT_MODEL, "--shadow"):
+            pass
+        first.signal(signal.SIGSTOP)
+        with pytest.raises(AssertionError, match="another agent sets the windows"), DaemonProcess(pin_dir):
+            pass
+        first.signal(signal.SIGKILL)
+        first.process.wait()
+        with DaemonProcess(pin_dir):
+            pass
 
 
 def test_a_daemon_that_comes_and_goes_costs_nothing(pin_dir):

@@ -308,3 +308,16 @@ def test_bad_arguments(kernel, datapath):
         LinuxDatapath(maps=kernel.maps, capacity=0)
     with pytest.raises(InputError, match="actions"):
         datapath.write_actions(np.zeros(3))
+
+
+def test_one_datapath_at_a_time_has_the_claim(tmp_path):
+    first, second = (LinuxDatapath(tmp_path, maps=make_memory_maps(4)) for _ in range(2))
+    first.claim()
+    first.claim()
+    with pytest.raises(DatapathError, match=f"another agent sets the windows of {tmp_path} already"):
+        second.claim()
+    first.close()
+    second.claim()
+    with pytest.raises(DatapathError, match="closed"):
+        first.claim()
+    second.close()
