@@ -80,6 +80,8 @@ class RandomizationConfig:
     tick_srtts: tuple[float, float] = (0.5, 2.0)
     """Tick over the lowest base RTT, then within tick_ms."""
     tick_ms: tuple[float, float] = (10.0, 100.0)
+    lead_gain: float = 0.0
+    """How much windows are led to a queue meanwhile (envs/action.py; LEAD_GAIN in use): without, agents learn more."""
 
 
 @dataclass(frozen=True, slots=True)

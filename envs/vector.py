@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Many simulators as one vector of subflow rows: one C call a step, finished networks replaced on the spot."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ccdrl.bindings.decision.actions import ActionMapper
 from ccdrl.bindings.simulator import Simulator, SimulatorBatch
-from ccdrl.envs.action import map_actions
+from ccdrl.envs.action import RULE
 from ccdrl.envs.observation import OBSERVATION_SIZE, Observer, select_live
 from ccdrl.envs.randomization import RandomizationConfig, TrainingNetwork, draw_network
 from ccdrl.envs.reward import PREFERENCE_SIZE, RewardConfig
@@ -64,6 +65,7 @@ class VectorEnv:
         self._slot_of_row = np.repeat(np.arange(n_simulators), counts)
         self._rows = np.arange(self.n_rows)
         self._observer = Observer(self.n_rows)
+        self._mapper = ActionMapper(replace(RULE, lead_gain=self.config.lead_gain))
         self._scorer = Scorer(self.n_rows, reward if reward is not None else RewardConfig())
         self._slots: list[_Slot] = []
         self._batch: SimulatorBatch | None = None
@@ -109,7 +111,8 @@ class VectorEnv:
             raise RuntimeError("VectorEnv: reset() comes before step()")
         batch = self._batch
         chosen = np.asarray(actions, np.float32).reshape(self.n_rows)
-        map_actions(chosen, self._observer.get_steps(self._rows), batch.samples, self._interval_us, batch.actions)
+        steps = self._observer.get_steps(self._rows)
+        self._mapper.map(chosen, steps, batch.samples, self._interval_us, batch.actions)
         self._observer.remember(self._rows, chosen)
         self._now_ns += self._tick_ns
         batch.step(self._now_ns)

@@ -47,10 +47,11 @@ def list_guarantees(
     low, high = (min(max(bound, clip[0]), clip[1]) for bound in (bound_low, bound_high))
     # The guard's clip, for artifacts that allow more; map_actions would clip too.
     low, high = max(low, -1.0), min(high, 1.0)
-    fine_low, fine_high = (FINE_STEP * max(min(a / NEUTRAL, 1.0), -1.0) for a in (low, high))
+    # A window that is led to a queue makes either fine step, whatever the action; what lies beyond begins there.
     step_low, step_high = (
-        fine + math.copysign(max(abs(a) - NEUTRAL, 0.0) / (1.0 - NEUTRAL) * (1.0 - FINE_STEP), a)
-        for a, fine in ((low, fine_low), (high, fine_high))
+        fine + beyond * (1.0 - math.copysign(fine, beyond * fine))
+        for a, fine in ((low, -FINE_STEP), (high, FINE_STEP))
+        for beyond in [math.copysign(max(abs(a) - NEUTRAL, 0.0) / (1.0 - NEUTRAL), a)]
     )
     top = min(CWND_MAX_BYTES, float(cwnd_max_bytes))
     floor = f"{CWND_MIN_SEGMENTS} MSS"
@@ -60,7 +61,7 @@ def list_guarantees(
         Guarantee(
             "window factor of one decision",
             2.0 ** (min(step_low, COUPLED_STEP_MIN) - 2.0 * DITHER_MAX),
-            2.0 ** (max(step_high, COUPLED_STEP_MAX + max(fine_high, 0.0)) + 2.0 * DITHER_MAX),
+            2.0 ** (max(step_high, COUPLED_STEP_MAX + FINE_STEP) + 2.0 * DITHER_MAX),
             "x",
             f"step of the action or the coupling, and dither; below {floor} raised to it, above the maximum lowered",
         ),

@@ -16,6 +16,22 @@ static double release(const struct ccdrl_action_rule *rule, double action, doubl
 }
 
 /*
+ * A small step where no queue may be somebody else's and nothing is to be given up: the action's, or towards the queue that is
+ * wanted, of which the action then says how long it is to be.
+ */
+static double choose_fine_step(const struct ccdrl_action_rule *rule, double action, const struct ccdrl_steps *steps, double part)
+{
+	double way = at_most(at_least(action / rule->neutral, -1.0), 1.0), error;
+
+	if (steps->freedom <= 1.0 || steps->coupled < 0.0)
+		return 0.0;
+	if (rule->lead_gain <= 0.0 || steps->wanted <= 0.0)
+		return rule->fine_step * part * way;
+	error = rule->lead_gain * (steps->wanted * exp2(rule->lead_range * way) - steps->held);
+	return part * at_most(at_least(error, -rule->fine_step), rule->fine_step);
+}
+
+/*
  * log2 of the factor on the window: the coupled one's while the action is neutral, or a little about it, else at least as far as
  * it. A decrease is withheld by the same actions, so that they do nothing else then.
  */
@@ -23,15 +39,16 @@ static double choose_step(const struct ccdrl_action_rule *rule, double action, c
     double periods)
 {
 	double part = at_most(periods, 1.0), coupled = steps->coupled;
-	double fine = steps->freedom > 1.0 && coupled >= 0.0 ? rule->fine_step * part : 0.0;
+	double fine = choose_fine_step(rule, action, steps, part);
 	double beyond = (fabs(action) - rule->neutral) / (1.0 - rule->neutral);
 
 	if (steps->freedom <= 0.0)
 		return coupled;
 	if (beyond <= 0.0)
-		return release(rule, action, coupled) + fine * action / rule->neutral;
-	beyond = fine + beyond * (part - fine);
-	return action > 0.0 ? at_least(beyond, coupled + fine) : at_most(-beyond, coupled - fine);
+		return release(rule, action, coupled) + fine;
+	if (action > 0.0)
+		return at_least(fine + beyond * (part - fine), coupled + fine);
+	return at_most(fine - beyond * (part + fine), coupled + fine);
 }
 
 static struct drl_cwnd_action action_map(const struct ccdrl_action_rule *rule, double action,

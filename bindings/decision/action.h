@@ -21,6 +21,8 @@ void ccdrl_samples_window(const void *samples, size_t n, double *windows);
 struct ccdrl_steps {
 	double coupled;			/* of a window that is coupled over the connection (BALIA) */
 	double dither;			/* on top of whatever else */
+	double wanted;			/* part of the window that is to stand in a queue; 0 where that is not known */
+	double held;			/* part of it that does */
 	double freedom;			/* 0: nothing but the coupled one; 1: actions beyond neutral too; 2: neutral ones as well */
 };
 
@@ -28,6 +30,8 @@ struct ccdrl_steps {
 struct ccdrl_action_rule {
 	double neutral;			/* actions within +- this leave the window to the coupling */
 	double fine_step;		/* or move it a little: log2 in a round at the edge */
+	double lead_gain;		/* or lead it to a queue, where `wanted` is known: log2 in a round for a whole window, 0: do not */
+	double lead_range;		/* log2 of the factor on `wanted` at the edge */
 	double release_begin, release_end;	/* actions that take a coupled decrease away, little by little */
 	double growth_segments;
 	double cwnd_max_bytes;

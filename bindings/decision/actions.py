@@ -40,6 +40,8 @@ class ActionRule:
 
     neutral: float
     fine_step: float
+    lead_gain: float
+    lead_range: float
     release_begin: float
     release_end: float
     growth_segments: float

@@ -27,8 +27,8 @@
 #define STILL_QUEUE_AT_LOSS_MIN 0.05
 #define STILL_QUEUE_AT_LOSS_MAX 0.25
 /* Below this |W| nothing can be said of what follows the window; at the other a response counts for half. */
-#define STILL_POWER 0.0002
-#define POWER_FLOOR 1e-4
+#define STILL_POWER 8e-5
+#define POWER_FLOOR 4e-5
 /* A delay that follows the window at least so far is our queue; so is one that the rate does not follow over. */
 #define STILL_DELAY_RESPONSE 0.2
 #define STILL_RATE_RESPONSE 0.5

@@ -23,8 +23,8 @@ COLUMN_IDS = {
 }
 """The columns that columns.h computes, and their numbers."""
 
-STEP_DTYPE = np.dtype([("coupled", np.float64), ("dither", np.float64), ("freedom", np.float64)])
-"""struct ccdrl_steps: log2 of factors on a window, and whether there are others."""
+STEP_DTYPE = np.dtype([(name, np.float64) for name in ("coupled", "dither", "wanted", "held", "freedom")])
+"""struct ccdrl_steps: log2 of factors on a window, parts of a window, and whether there are others."""
 StepArray = NDArray[np.void]
 """Array of STEP_DTYPE."""
 

@@ -13,9 +13,9 @@
  * of log2(srtt / base) up to the limit, so that our part of the queue is never swung empty.
  */
 #define TURN 6.283185307179586
-#define DITHER_PERIODS 12.0
-#define DITHER_PART 0.5
-#define DITHER_MAX 0.09
+#define DITHER_PERIODS 9.0
+#define DITHER_PART 0.3
+#define DITHER_MAX 0.115
 /* Windows are whole segments, so that a small one swings by one. */
 #define DITHER_SEGMENT_MAX 0.3
 #define DITHER_FLOOR 1e-4
@@ -33,14 +33,14 @@
 #define DELAYED_ACK_US 40e3
 #define DELAYED_ACK_SEGMENTS 8.0
 /*
- * A coupled window's decrease, and its increase against BALIA's. As much as BALIA with its halving would be 0.53 (RFC 9438 section
+ * A coupled window's decrease, and its increase against BALIA's. As much as BALIA with its halving would be 0.45 (RFC 9438 section
  * 4.3); agents then have less than a TCP's share, as they start carefully, so a little more (docs/experiments.md). A path worse
  * than the best one of its connection decreases by up to COUPLED_CUT_MAX as much.
  */
-#define COUPLED_BETA 0.7
-#define COUPLED_CUT_MAX 1.5
+#define COUPLED_BETA 0.74
+#define COUPLED_CUT_MAX 1.3
 #define COUPLED_STEP_MAX 1.0
-#define COUPLED_INCREASE 0.7
+#define COUPLED_INCREASE 0.8
 /*
  * A path whose queue stays empty has more to give than the window asks for, and AIMD would be long about it. After so many srtt
  * the step is this many log2 per round, twice as much with every srtt, up to the limit.
@@ -48,6 +48,18 @@
 #define RISE_BEGIN 1.0
 #define RISE_FIRST 0.2
 #define RISE_MAX 0.6
+
+/*
+ * Where agents meet in a short queue nobody loses, and an increase alone finds no shares. Vegas does (Brakmo and Peterson, "TCP
+ * Vegas: End to End Congestion Avoidance on a Global Internet", JSAC 1995): each window keeps so much of itself in the queue, here
+ * the first over the root of its segments. Over several paths it is shared out by the rates, as in wVegas (draft-xu-mptcp-congestion-
+ * control section 3.2). What is held is our part of the queue, that is, as much of it as answers to our swing: until so
+ * much is known of that as the prior is worth, the prior's.
+ */
+#define LEAD_PART 0.8
+#define LEAD_QUEUE 0.05
+#define LEAD_PRIOR_RESPONSE 0.2
+#define LEAD_PRIOR_VARIANCE 0.0004
 
 double ccdrl_dither_response(const struct ccdrl_row *row, double covariance)
 {
@@ -91,6 +103,22 @@ static double dither_amplitude(const struct ccdrl_row *row, const struct ccdrl_s
 	return at_most(DITHER_PART * at_least(row->queue_min_8, 0.0), at_least(segment, DITHER_MAX));
 }
 
+/* How much of the window is to stand in the queue, and does: the path is shared with nobody who would not yield. */
+static void lead(struct ccdrl_row *row, const struct ccdrl_step *step, const struct ccdrl_group *group)
+{
+	double covariance = row->dither_covariance + LEAD_PRIOR_RESPONSE * LEAD_PRIOR_VARIANCE;
+	double own = covariance / (row->dither_variance + LEAD_PRIOR_VARIANCE + DITHER_FLOOR);
+	double share = group->rate > 0.0 ? step->rate / group->rate : 1.0 / group->count;
+
+	row->steps.wanted = row->steps.held = 0.0;
+	if (step->is_first || step->is_timeout || step->is_limited || row->is_startup || row->since_loss < 1.0)
+		return;
+	if (row->steps.freedom <= 1.0 || row->queue_min_8 <= LEAD_QUEUE)
+		return;
+	row->steps.wanted = LEAD_PART * share / sqrt(step->cwnd / step->mss);
+	row->steps.held = (1.0 - step->base / step->srtt) * at_most(at_least(own, 0.0), 1.0);
+}
+
 /* Whether what looks like a queue may be ACKs that wait for another segment: each window may end in one. */
 static int row_may_wait(const struct ccdrl_row *row, const struct ccdrl_step *step)
 {
@@ -120,4 +148,5 @@ void ccdrl_row_choose_steps(struct ccdrl_row *row, const struct ccdrl_step *step
 	row->steps.coupled = coupled_step(step, row, group);
 	row->steps.dither = row->dither - held;
 	row->steps.freedom = is_alien ? 0.0 : stands && !is_known ? 1.0 : 2.0;
+	lead(row, step, group);
 }

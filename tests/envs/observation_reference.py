@@ -56,6 +56,7 @@ class Row:
         self.swing = 0j  # the dither, and its quadrature as the imaginary part
         self.still = self.still_level = self.still_low = self.raised_base = 0.0
         self.coupled = self.dither_step = 0.0
+        self.wanted = self.held = 0.0
         self.is_alien = False
         self.is_clear = False
         self.restart = 0
@@ -122,7 +123,7 @@ class Row:
         for name, trend in (("c", c), ("q", q), ("v", v)):
             follow(f"swing_{name}", self.swing * min(max(trend, -0.3), 0.3), 128)
         self.judge_base(srtt, periods, is_timeout=sample["state"] == State.LOSS, is_first=is_first)
-        self.phase = (self.phase + min(periods, 1.0) / 12) % 1.0
+        self.phase = (self.phase + min(periods, 1.0) / 9) % 1.0
         if sample["state"] == State.LOSS:
             for name in ("dither_covariance", "dither_variance", "dither_rate", "swing_c", "swing_q", "swing_v"):
                 self.means[name] = 0.0
@@ -134,9 +135,9 @@ class Row:
         is_known = self.means["dither_variance"] > 0.0008
         self.is_alien = stands and is_known and response < 0.4
         self.is_clear = not self.is_alien and (is_known or not stands)
-        amplitude = max(0.09, min(math.log2(1 + mss / cwnd), 0.3))
+        amplitude = max(0.115, min(math.log2(1 + mss / cwnd), 0.3))
         is_still = sample["state"] == State.LOSS or acked == 0
-        self.swing = 0j if is_still else min(lowest / 2, amplitude) * 1j * cmath.exp(-2j * math.pi * self.phase)
+        self.swing = 0j if is_still else min(0.3 * lowest, amplitude) * 1j * cmath.exp(-2j * math.pi * self.phase)
         self.dither = self.swing.real
         self.dither_step = self.dither - held
         follow("covariance", c * q, 32)
@@ -159,6 +160,14 @@ class Row:
             self.restart = 0 if sample["ssthresh_bytes"] == UNSET else sample["ssthresh_bytes"]
         elif has_loss or cwnd >= self.restart:
             self.restart = 0
+        self.is_led = (
+            self.is_clear
+            and lowest > 0.05
+            and not (is_first or sample["state"] == State.LOSS or is_limited or self.is_startup)
+            and self.since_loss >= 1.0
+        )
+        response = (self.means["dither_covariance"] + 0.2 * 4e-4) / (self.means["dither_variance"] + 5e-4)
+        self.held = (1 - base / srtt) * min(max(response, 0.0), 1.0) if self.is_led else 0.0
         self.is_held = is_first or sample["state"] == State.LOSS
         self.grown = 0.0 if is_limited else min(acked, cwnd * max(periods, 1.0))
         self.loss = math.sqrt(losses[1])
@@ -214,31 +223,31 @@ class Row:
         queue = self.envelopes["min", 8]
         is_long = 0.05 < queue <= 0.25 if is_lossy else queue > 0.15
         is_path = self.respond("q", 0.3) < 0.2 and self.respond("v", 1.0) > 0.5
-        if self.still > 32 and is_long and is_path and abs(self.means["swing_c"]) > 0.0002:
+        if self.still > 32 and is_long and is_path and abs(self.means["swing_c"]) > 8e-5:
             self.raised_base, self.still = 2**self.still_low, 0.0
 
     def respond(self, name, phase):
         """Return how far a trend follows the window's, of what moves with the dither."""
         window = self.means["swing_c"]
         product = self.means[f"swing_{name}"] * (window * cmath.exp(-1j * phase)).conjugate()
-        return product.real / (abs(window) ** 2 + 1e-4 * abs(window) + 1e-8)
+        return product.real / (abs(window) ** 2 + 4e-5 * abs(window) + 1.6e-9)
 
 
 def couple(row, siblings):
-    """Return log2 of the coupled window's factor: BALIA's with 0.6 of its decrease and 0.7 of its increase."""
+    """Return log2 of the coupled window's factor: BALIA's with 0.52 of its decrease and 0.8 of its increase."""
     if row.is_held:
         return 0.0
     speeds = [each.cwnd / each.srtt for each in siblings]
     speed = row.cwnd / row.srtt
     alpha = max(speeds) / speed
     if row.is_event:
-        return math.log2(1 - 0.3 * min(alpha, 1.5))
+        return math.log2(1 - 0.26 * min(alpha, 1.3))
     if row.is_startup or row.cwnd < row.restart:
         return min(math.log2(1 + row.grown / row.cwnd), 1.0)
     if row.since_loss < 1.0:
         return 0.0
     balia = speed / row.srtt / sum(speeds) ** 2 * (1 + alpha) / 2 * (4 + alpha) / 5
-    increase = 0.7 * row.grown * row.mss * min(balia, 1 / row.cwnd)
+    increase = 0.8 * row.grown * row.mss * min(balia, 1 / row.cwnd)
     step = math.log2(1 + increase / row.cwnd)
     if row.since_queue > 1.0:
         step = max(step, row.grown / row.cwnd * min(0.2 * 2 ** min(row.since_queue - 1.0, 9.0), 0.6))
@@ -281,9 +290,12 @@ class ReferenceObserver:
         return np.array([self.rows[row].rate for row in rows])
 
     def get_steps(self, rows):
-        """Return (coupled, dither, freedom) of each row."""
+        """Return (coupled, dither, wanted, held, freedom) of each row."""
         found = [self.rows[row] for row in rows]
-        return [(row.coupled, row.dither_step, 0.0 if row.is_alien else 1.0 + row.is_clear) for row in found]
+        return [
+            (row.coupled, row.dither_step, row.wanted, row.held, 0.0 if row.is_alien else 1.0 + row.is_clear)
+            for row in found
+        ]
 
     def get_loss(self, rows):
         return np.array([self.rows[row].loss_short for row in rows])
@@ -298,11 +310,14 @@ class ReferenceObserver:
                 live.append((i, self.rows[place]))
             else:
                 self.rows[place].coupled = self.rows[place].dither_step = 0.0
+                self.rows[place].wanted = self.rows[place].held = 0.0
                 self.rows[place].is_alien = self.rows[place].is_clear = False
         for i, row in live:
             siblings = [each for _, each in live if each.connection == row.connection]
             row.coupled = couple(row, siblings)
-            columns = row.own | {"coupled_step": row.coupled} | pool(row, siblings)
+            pooled = pool(row, siblings)
+            row.wanted = 0.8 * pooled["rate_share"] / math.sqrt(row.cwnd / row.mss) if row.is_led else 0.0
+            columns = row.own | {"coupled_step": row.coupled} | pooled
             columns = {name: min(max(value, -OBSERVATION_LIMIT), OBSERVATION_LIMIT) for name, value in columns.items()}
             for age in range(1, HISTORY_LENGTH + 1):
                 past = row.history[-age] if age <= len(row.history) else dict.fromkeys(HISTORY_COLUMNS, 0.0)

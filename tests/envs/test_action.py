@@ -10,6 +10,8 @@ from ccdrl.bindings.library import LEASE_MAX_US, SAMPLE_DTYPE, Absent, State, ma
 from ccdrl.envs.action import (
     CWND_MAX_BYTES,
     FINE_STEP,
+    LEAD_GAIN,
+    LEAD_RANGE,
     NEUTRAL,
     RELEASE_BEGIN,
     RELEASE_END,
@@ -31,9 +33,10 @@ def make(count=1, **fields):
     return samples
 
 
-def make_steps(count, coupled=0.0, dither=0.0, freedom=1.0):
+def make_steps(count, coupled=0.0, dither=0.0, freedom=1.0, wanted=0.0, held=0.0):
     steps = np.empty(count, STEP_DTYPE)
     steps["coupled"], steps["dither"], steps["freedom"] = coupled, dither, freedom
+    steps["wanted"], steps["held"] = wanted, held
     return steps
 
 
@@ -104,6 +107,32 @@ def test_an_action_goes_at_least_as_far_as_the_coupling(action, coupled_step, st
 def test_where_nobody_else_is_neutral_actions_move_the_window_a_little(action, coupled_step, interval_us, step):
     record = map_one(action, interval_us, make_steps(1, coupled_step, freedom=2.0))
     assert record["cwnd_bytes"] == pytest.approx(20_000 * 2**step, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("action", "wanted", "held", "step"),
+    [
+        (0.0, 0.06, 0.02, LEAD_GAIN * 0.04),
+        (0.0, 0.02, 0.06, -LEAD_GAIN * 0.04),
+        (NEUTRAL, 0.01, 0.02, LEAD_GAIN * (0.01 * 2**LEAD_RANGE - 0.02)),
+        (-NEUTRAL / 2, 0.06, 0.02, LEAD_GAIN * (0.06 * 2 ** (-LEAD_RANGE / 2) - 0.02)),
+        (0.0, 0.5, 0.0, FINE_STEP),
+        (0.0, 0.01, 0.9, -FINE_STEP),
+        (0.6, 0.01, 0.9, -FINE_STEP + 0.5 * (1 + FINE_STEP)),
+        (-0.6, 1.0, 0.0, FINE_STEP - 0.5 * (1 + FINE_STEP)),
+        (1.0, 0.01, 0.9, 1.0),
+        (-1.0, 0.5, 0.0, -1.0),
+    ],
+)
+def test_where_a_queue_is_wanted_the_window_is_led_to_it(action, wanted, held, step):
+    record = map_one(action, steps=make_steps(1, freedom=2.0, wanted=wanted, held=held))
+    assert record["cwnd_bytes"] == pytest.approx(20_000 * 2**step, abs=1)
+
+
+@pytest.mark.parametrize(("coupled_step", "freedom"), [(0.01, 1.0), (0.01, 0.0), (-0.4, 2.0)])
+def test_a_window_that_another_may_need_is_not_led(coupled_step, freedom):
+    record = map_one(0.0, steps=make_steps(1, coupled_step, freedom=freedom, wanted=0.1))
+    assert record["cwnd_bytes"] == round(20_000 * 2**coupled_step)
 
 
 @pytest.mark.parametrize("action", [0.0, 1.0])
@@ -183,7 +212,7 @@ def test_any_bytes_give_a_wellformed_action(data, actions, coupled_step, dither_
     assert ((asked["lease_us"] > 0) & (asked["lease_us"] <= LEASE_MAX_US)).all()
 
 
-def map_reference(action, coupled_step, dither_step, freedom, sample, interval_us):
+def map_reference(action, coupled_step, dither_step, freedom, queue, sample, interval_us):
     """Return (cwnd_bytes, pacing rate, lease_us) by the docstring of `map_actions`, in plain Python."""
     mss, srtt = int(sample["mss_bytes"]), int(sample["srtt_us"])
     is_reducing, ssthresh = sample["state"] in (State.RECOVERY, State.CWR), int(sample["ssthresh_bytes"])
@@ -191,14 +220,19 @@ def map_reference(action, coupled_step, dither_step, freedom, sample, interval_u
     inflight = now if sample["absent"] & Absent.INFLIGHT else int(sample["inflight_bytes"])
     period = max(min(srtt, int(sample["last_rtt_us"]) or srtt), 1)
     part = min(1.0, interval_us / period)
-    fine = FINE_STEP * part if freedom == 2 and coupled_step >= 0 else 0.0
-    beyond = fine + (min(abs(action), 1.0) - NEUTRAL) / (1.0 - NEUTRAL) * (part - fine)
+    way, (wanted, held) = min(max(action / NEUTRAL, -1.0), 1.0), queue
+    fine = FINE_STEP * way
+    if wanted > 0:
+        fine = min(max(LEAD_GAIN * (wanted * 2 ** (LEAD_RANGE * way) - held), -FINE_STEP), FINE_STEP)
+    fine *= part if freedom == 2 and coupled_step >= 0 else 0.0
+    beyond = (min(abs(action), 1.0) - NEUTRAL) / (1.0 - NEUTRAL)
     left = (RELEASE_END - action) / (RELEASE_END - RELEASE_BEGIN)
     step = coupled_step * min(max(left, 0.0), 1.0) if coupled_step < 0 else coupled_step
     if abs(action) > NEUTRAL:
-        step = max(beyond, coupled_step + fine) if action > 0 else min(-beyond, coupled_step - fine)
+        rise, fall = fine + beyond * (part - fine), fine - beyond * (part + fine)
+        step = max(rise, coupled_step + fine) if action > 0 else min(fall, coupled_step + fine)
     else:
-        step += fine * action / NEUTRAL
+        step += fine
     if freedom == 0:
         step = coupled_step
     cwnd = now * 2 ** (step + dither_step)
@@ -214,19 +248,20 @@ def map_reference(action, coupled_step, dither_step, freedom, sample, interval_u
     coupled_step=st.floats(-1.0, 1.0),
     dither_step=st.floats(-0.2, 0.2),
     freedom=st.sampled_from((0.0, 1.0, 2.0)),
+    queue=st.tuples(st.sampled_from((0.0, 0.01, 0.1)), st.floats(0.0, 1.0)),
     interval_us=st.floats(1.0, 1e6),
 )
-def test_equal_to_the_docstring(data, shift, action, coupled_step, dither_step, freedom, interval_us):
+def test_equal_to_the_docstring(data, shift, action, coupled_step, dither_step, freedom, queue, interval_us):
     """Within the rounding to whole bytes; the window is at most 2^30, so a double's error is far below that."""
     samples, out = data.reshape(-1).view(SAMPLE_DTYPE).copy(), make_actions(4)
     for name in ("mss_bytes", "cwnd_bytes", "ssthresh_bytes", "inflight_bytes", "srtt_us", "last_rtt_us"):
         samples[name] >>= np.uint32(shift)
     samples["subflow_id"], samples["mss_bytes"] = 9, np.maximum(samples["mss_bytes"] % 65536, 1)
     samples["srtt_us"] = np.maximum(samples["srtt_us"], 1)
-    steps = make_steps(4, coupled_step, dither_step, freedom)
+    steps = make_steps(4, coupled_step, dither_step, freedom, *queue)
     map_actions(np.full(4, action, np.float32), steps, samples, interval_us, out)
     for sample, record in zip(samples, out, strict=True):
-        cwnd, pacing, lease = map_reference(action, coupled_step, dither_step, freedom, sample, interval_us)
+        cwnd, pacing, lease = map_reference(action, coupled_step, dither_step, freedom, queue, sample, interval_us)
         assert record["cwnd_bytes"] == pytest.approx(cwnd, abs=0.5 + 1e-6)
         # The window is rounded, the rate cut off.
         assert record["pacing_rate_bytes_per_s"] == pytest.approx(pacing, abs=pacing * (0.5 / cwnd + 1e-9) + 1)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ccdrl.bindings.decision.library import STEP_DTYPE
-from ccdrl.bindings.library import State, make_samples
+from ccdrl.bindings.library import Flag, State, make_samples
 from ccdrl.envs.observation import OBSERVATION_NAMES, Observer
 from ccdrl.tests.envs.observation_reference import ReferenceObserver
 
@@ -72,6 +72,42 @@ def test_a_queue_that_does_not_is_not():
     assert steps["freedom"] == 0.0 and columns[AT["is_alien"]] == 1.0
 
 
+def test_a_window_alone_is_told_how_much_of_it_is_to_queue_and_does():
+    """A queue of half an octave is 1 - 2^-0.5 of the window; what answers of it is ours, as far as that is known."""
+    steps, columns = Path(1.0, 400.0).stay(200)
+    assert steps["wanted"] == pytest.approx(0.8 / np.sqrt(400), rel=0.1)
+    assert steps["held"] == pytest.approx((1 - 2**-0.5) * columns[AT["dither_response"]], rel=0.25)
+
+
+def test_of_a_queue_that_is_partly_ours_that_part_counts():
+    held = [Path(own).stay(200)[0]["held"] for own in (0.5, 1.0)]
+    assert held[0] == pytest.approx(held[1] / 2, rel=0.2)
+
+
+def test_a_window_is_led_from_a_short_queue_on_before_its_swing_is_known():
+    """A fifth is supposed to be ours at first; with the start-up's queue of 0.4 the start-up is over."""
+    path = Path(0.0)
+    path.step(queue=0.4)
+    steps, columns = path.stay(3, queue=0.12)
+    assert columns[AT["is_clear"]] == 1.0 and steps["wanted"] > 0.0
+    assert steps["held"] <= 0.2 * (1 - 2**-0.12)
+
+
+@pytest.mark.parametrize("case", ["a stranger's", "no queue", "just lost", "no data"])
+def test_a_window_is_not_led(case):
+    path = Path({"a stranger's": 0.1}.get(case, 1.0))
+    path.step(queue=0.4)
+    if case == "a stranger's":
+        steps = path.share(200)[0]
+    elif case == "no queue":
+        steps = path.stay(40, queue=0.01)[0]
+    elif case == "just lost":
+        steps = path.step(loss_events=1)[0]
+    else:
+        steps = path.step(flags=Flag.APP_LIMITED)[0]
+    assert (steps["wanted"], steps["held"]) == (0.0, 0.0)
+
+
 def test_a_stalled_path_is_not_somebody_elses():
     """The swing stops while nothing comes back, or its variance would grow without its covariance."""
     path = Path(1.0)
@@ -79,7 +115,7 @@ def test_a_stalled_path_is_not_somebody_elses():
     window = path.log_window
     steps, columns = path.stay(100, acked=0)
     assert columns[AT["dither_response"]] > 0.6 and steps["freedom"] == 2.0
-    assert abs(path.log_window - window) <= 0.09 + 1e-9, "back in the middle"
+    assert abs(path.log_window - window) <= 0.115 + 1e-9, "back in the middle"
 
 
 @pytest.mark.parametrize(("segments", "queue", "freedom"), [(4.0, 0.3, 2.0), (4.0, 0.5, 0.0), (9.0, 0.16, 0.0)])
@@ -146,8 +182,8 @@ def test_start_up_is_slow_start_until_less_is_asked_for():
     path.step(queue=0.0, action=-0.21)
     steps, columns = path.step(queue=0.0)
     assert columns[AT["is_startup"]] == 0.0
-    # 0.7 segments of 200 for a window of ACKs
-    assert steps["coupled"] == pytest.approx(np.log2(1 + 0.7 / 200))
+    # 0.8 segments of 200 for a window of ACKs
+    assert steps["coupled"] == pytest.approx(np.log2(1 + 0.8 / 200))
 
 
 @pytest.mark.parametrize("end", ["queue", "loss"])
@@ -177,13 +213,13 @@ def test_after_a_time_out_the_window_doubles_up_to_ssthresh():
     path = Path(0.0, segments=10.0)
     path.stay(3, queue=0.4)
     assert path.step(state=State.LOSS, ssthresh_bytes=40 * MSS)[0]["coupled"] == 0.0, "the datapath's own slow start"
-    for segments, coupled in ((10, 1.0), (39, 1.0), (40, np.log2(1 + 0.7 / 40)), (10, np.log2(1.07))):
+    for segments, coupled in ((10, 1.0), (39, 1.0), (40, np.log2(1 + 0.8 / 40)), (10, np.log2(1.08))):
         path.log_window = path.middle = np.log2(segments * MSS)
         assert path.step()[0]["coupled"] == pytest.approx(coupled), "not again once it was reached"
 
 
 def test_a_worse_path_decreases_by_more():
-    """BALIA: as the best path is faster, up to one and a half times as much."""
+    """BALIA: as the best path is faster, up to 1.3 times as much."""
     observer, samples = Observer(2), make_samples(2)
     rows = np.arange(2)
     observer.reset(rows, np.array([1, 1]))
@@ -197,4 +233,4 @@ def test_a_worse_path_decreases_by_more():
         samples["delivered_bytes"] = samples["sent_bytes"] = 30 * MSS * second
         samples["loss_events"] = second == 3
         observer.update(rows, samples)
-    assert observer.get_steps(rows)["coupled"] == pytest.approx(np.log2([0.7, 1 - 0.3 * 40 / 30]))
+    assert observer.get_steps(rows)["coupled"] == pytest.approx(np.log2([0.74, 1 - 0.26 * 1.3]))

@@ -353,7 +353,7 @@ def assert_no_slot_leaked(pin_dir: Path, timeout_s: float = 30.0) -> None:
     """All subflows end, every slot is free, and whatever came went."""
     with trickle():  # which has one itself
         wait_until(lambda: read_status(pin_dir)["slots"]["used"] <= 1, "all slots are free again", timeout_s)
-    wait_until(lambda: read_status(pin_dir)["slots"]["used"] == 0, "all slots are free again")
+    wait_until(lambda: read_status(pin_dir)["slots"]["used"] == 0, "all slots are free again", timeout_s)
     counted = count_kernel(pin_dir)
     wait_until(lambda: count_kernel(pin_dir)["closed"] == count_kernel(pin_dir)["created"], "all are closed", timeout_s)
     assert counted["created"] > 0

@@ -6,6 +6,7 @@ import pytest
 
 from ccdrl.agent.controller import Controller
 from ccdrl.bindings.library import make_actions
+from ccdrl.envs.action import LEAD_GAIN
 from ccdrl.envs.observation import OBSERVATION_SIZE
 from ccdrl.envs.randomization import RandomizationConfig
 from ccdrl.envs.vector import VectorEnv
@@ -26,7 +27,7 @@ class Policy:
 @pytest.mark.parametrize("n_rows", [1, 2, 4, 8])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_equal_observations_and_actions(n_rows, seed):
-    config = RandomizationConfig(slot_rows=(n_rows,), loss_probability=0.5, outage_probability=0.0)
+    config = RandomizationConfig(slot_rows=(n_rows,), lead_gain=LEAD_GAIN, loss_probability=0.5, outage_probability=0.0)
     env = VectorEnv(1, seed=seed, config=config)
     observation = env.reset()
     batch = env._batch

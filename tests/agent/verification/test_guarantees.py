@@ -39,6 +39,7 @@ def test_no_action_leaves_the_table(rng, cwnd_max_bytes):
     steps["coupled"] = rng.uniform(COUPLED_STEP_MIN, COUPLED_STEP_MAX, COUNT)
     steps["dither"] = rng.uniform(-2 * DITHER_MAX, 2 * DITHER_MAX, COUNT)
     steps["freedom"] = rng.integers(0, 3, COUNT)
+    steps["wanted"], steps["held"] = rng.choice([0.0, 0.1, 1.0], COUNT), rng.uniform(0, 1, COUNT)
     map_actions(actions, steps, samples, interval_us, out)
     limit_windows(out, cwnd_max_bytes)
     assert (out["subflow_id"][:50] == 0).all()
@@ -78,7 +79,7 @@ def test_windows_of_many_round_trips(direction, n_decisions):
         sample["cwnd_bytes"] = sample["ssthresh_bytes"] = sample["inflight_bytes"] = int(window)
         sample["srtt_us"] = sample["last_rtt_us"] = sample["min_rtt_us"] = rtt_us
         steps = np.zeros(1, STEP_DTYPE)
-        steps["freedom"] = 2.0
+        steps["freedom"], steps["wanted"], steps["held"] = 2.0, direction > 0, direction < 0
         if direction > 0:  # slow start: a window for a window of ACKs
             steps["coupled"] = np.log2(1.0 + 1.0 / n_decisions)
         elif decision % n_decisions == 0:  # a loss event in every RTT
@@ -100,4 +101,4 @@ def test_bounds_beyond_the_clip_do_not_matter():
         (2.0 ** (-1 - 2 * DITHER_MAX), 2.0 ** (1 + FINE_STEP + 2 * DITHER_MAX))
     )
     falling = {row.quantity: row for row in list_guarantees(-0.5, -0.1, (-1.0, 1.0))}
-    assert falling["window factor of k RTTs, log2"].high == COUPLED_STEP_RTT, "what the coupling does, and no more"
+    assert falling["window factor of k RTTs, log2"].high == FINE_STEP + COUPLED_STEP_RTT, "or it is led"
