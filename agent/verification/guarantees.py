@@ -40,6 +40,12 @@ class Guarantee:
     reason: str
 
 
+def find_step(action: float, fine: float) -> float:
+    """Return log2 of an action's factor in an RTT, where `fine` is the small step that it begins at."""
+    beyond = max(abs(action) - NEUTRAL, 0.0) / (1.0 - NEUTRAL)
+    return fine * (1.0 - beyond) + math.copysign(beyond, action)
+
+
 def list_guarantees(
     bound_low: float, bound_high: float, clip: tuple[float, float], cwnd_max_bytes: int = int(CWND_MAX_BYTES)
 ) -> list[Guarantee]:
@@ -48,11 +54,7 @@ def list_guarantees(
     # The guard's clip, for artifacts that allow more; map_actions would clip too.
     low, high = max(low, -1.0), min(high, 1.0)
     # A window that is led to a queue makes either fine step, whatever the action; what lies beyond begins there.
-    step_low, step_high = (
-        fine + beyond * (1.0 - math.copysign(fine, beyond * fine))
-        for a, fine in ((low, -FINE_STEP), (high, FINE_STEP))
-        for beyond in [math.copysign(max(abs(a) - NEUTRAL, 0.0) / (1.0 - NEUTRAL), a)]
-    )
+    step_low, step_high = (find_step(a, fine) for a, fine in ((low, -FINE_STEP), (high, FINE_STEP)))
     top = min(CWND_MAX_BYTES, float(cwnd_max_bytes))
     floor = f"{CWND_MIN_SEGMENTS} MSS"
     return [

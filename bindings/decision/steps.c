@@ -34,7 +34,7 @@
 #define DELAYED_ACK_SEGMENTS 8.0
 /*
  * A coupled window's decrease, and its increase against BALIA's. As much as BALIA with its halving would be 0.45 (RFC 9438 section
- * 4.3); agents then have less than a TCP's share, as they start carefully, so a little more (docs/experiments.md). A path worse
+ * 4.3); agents then have less than a TCP's share, as they start carefully, so it is more (docs/experiments.md). A path worse
  * than the best one of its connection decreases by up to COUPLED_CUT_MAX as much.
  */
 #define COUPLED_BETA 0.74
