@@ -107,7 +107,7 @@ COLUMN(is_clear, row->steps.freedom > 1.0)
 
 /* Pooled over the live subflows of the connection. */
 COLUMN(n_subflows, group->count / 8.0)
-COLUMN(rate_share, group->rate > 0.0 ? step->rate / group->rate : 1.0 / group->count)
+COLUMN(rate_share, step_rate_share(step, group))
 COLUMN(srtt_above_best, log2(step->srtt / group->srtt_min))
 COLUMN(base_above_best, log2(step->base / group->base_min))
 COLUMN(queue_mean, group->queue / group->count)

@@ -116,4 +116,12 @@ void ccdrl_row_judge_base(struct ccdrl_row *row, const struct ccdrl_step *step);
 double ccdrl_dither_response(const struct ccdrl_row *row, double covariance);
 void ccdrl_row_choose_steps(struct ccdrl_row *row, const struct ccdrl_step *step, const struct ccdrl_group *group);
 
+#ifndef CCDRL_CFFI
+/* A subflow's part of its connection's rate; all have the same where nothing is delivered. */
+static inline double step_rate_share(const struct ccdrl_step *step, const struct ccdrl_group *group)
+{
+	return group->rate > 0.0 ? step->rate / group->rate : 1.0 / group->count;
+}
+#endif
+
 #endif /* CCDRL_OBSERVER_H */

@@ -61,9 +61,11 @@
 #define LEAD_PRIOR_RESPONSE 0.2
 #define LEAD_PRIOR_VARIANCE 0.0004
 
+static double regress(double covariance, double variance) { return covariance / (variance + DITHER_FLOOR); }
+
 double ccdrl_dither_response(const struct ccdrl_row *row, double covariance)
 {
-	return covariance / (row->dither_variance + DITHER_FLOOR);
+	return regress(covariance, row->dither_variance);
 }
 
 /*
@@ -106,16 +108,16 @@ static double dither_amplitude(const struct ccdrl_row *row, const struct ccdrl_s
 /* How much of the window is to stand in the queue, and does: the path is shared with nobody who would not yield. */
 static void lead(struct ccdrl_row *row, const struct ccdrl_step *step, const struct ccdrl_group *group)
 {
-	double covariance = row->dither_covariance + LEAD_PRIOR_RESPONSE * LEAD_PRIOR_VARIANCE;
-	double own = covariance / (row->dither_variance + LEAD_PRIOR_VARIANCE + DITHER_FLOOR);
-	double share = group->rate > 0.0 ? step->rate / group->rate : 1.0 / group->count;
+	double own;
 
 	row->steps.wanted = row->steps.held = 0.0;
 	if (step->is_first || step->is_timeout || step->is_limited || row->is_startup || row->since_loss < 1.0)
 		return;
 	if (row->steps.freedom <= 1.0 || row->queue_min_8 <= LEAD_QUEUE)
 		return;
-	row->steps.wanted = LEAD_PART * share / sqrt(step->cwnd / step->mss);
+	own = regress(row->dither_covariance + LEAD_PRIOR_RESPONSE * LEAD_PRIOR_VARIANCE,
+	    row->dither_variance + LEAD_PRIOR_VARIANCE);
+	row->steps.wanted = LEAD_PART * step_rate_share(step, group) / sqrt(step->cwnd / step->mss);
 	row->steps.held = (1.0 - step->base / step->srtt) * at_most(at_least(own, 0.0), 1.0);
 }
 

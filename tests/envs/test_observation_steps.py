@@ -6,6 +6,7 @@ import pytest
 
 from ccdrl.bindings.decision.library import STEP_DTYPE
 from ccdrl.bindings.library import Flag, State, make_samples
+from ccdrl.envs.action import COUPLED_STEP_MIN
 from ccdrl.envs.observation import OBSERVATION_NAMES, Observer
 from ccdrl.tests.envs.observation_reference import ReferenceObserver
 
@@ -234,3 +235,4 @@ def test_a_worse_path_decreases_by_more():
         samples["loss_events"] = second == 3
         observer.update(rows, samples)
     assert observer.get_steps(rows)["coupled"] == pytest.approx(np.log2([0.74, 1 - 0.26 * 1.3]))
+    assert observer.get_steps(rows)["coupled"][1] == pytest.approx(COUPLED_STEP_MIN), "what is proven counts on it"
