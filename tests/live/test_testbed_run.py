@@ -98,8 +98,8 @@ def test_subflows_over_one_shared_link():
 
 
 def test_many_flows_share_two_links():
-    # Apart in time: SYNs of 30 flows at once would be lost in the queue, and come again after a second. Some are all the
-    # same; one that is lost three times comes after seven seconds.
+    # Apart in time: SYNs of 30 flows at once would be lost in the queue, and come again after a second. Some are lost
+    # all the same; one that is lost three times comes after seven seconds.
     starts = [30 * MS * n for n in range(30)]
     flows = [flow("cubic", (0,), (1,), start_ns=start_ns) for start_ns in starts[:20]]
     flows += [flow("reno", (1,), start_ns=start_ns) for start_ns in starts[20:]]
