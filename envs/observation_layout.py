@@ -50,7 +50,7 @@ SUBFLOW_COLUMNS = (
     Column("since_loss", "log2(1 + time since the last loss event / s)", "length of the loss-free run"),
     Column("cwnd_mss", "log2(cwnd / mss) / 8", "window in segments: how fine a step can be"),
     Column("previous_action", "a'", "what the agent asked for"),
-    Column("is_startup", "never a loss, log2(s / m) > 0.32 or a' < -0.2", "capacity not found yet"),
+    Column("is_startup", "never a loss, a mark, log2(s / m) > 0.32 or a' < -0.2", "capacity not found yet"),
     Column("ecn_ratio", "sqrt(marks * mss / acked)", "share of ACKs that echoed CE"),
     Column("tcp_window", "log2(cwnd / (mss * sqrt(1.5 * g)))", "window against Reno's at the same loss events"),
     Column("rtt_deviation", "E8[abs(r - s) / m]", "jitter"),

@@ -13,7 +13,7 @@ from ccdrl.agent.suite.alone import make_buffers, make_calibrated, make_losses, 
 from ccdrl.agent.suite.changing import make_cellular, make_failovers, make_recorded, make_steps
 from ccdrl.agent.suite.draw import Case, Draw
 from ccdrl.agent.suite.practice import make_practice
-from ccdrl.agent.suite.shared import make_balance, make_tcp, make_together
+from ccdrl.agent.suite.shared import make_balance, make_short, make_tcp, make_together
 from ccdrl.bindings.errors import InputError
 
 FULL, QUICK = "full", "quick"
@@ -29,6 +29,7 @@ GROUPS: dict[str, tuple[str, Callable[[Draw], list[Case]]]] = {
     "subflows": ("1 to 8 unlike subflows", make_subflows),
     "loss": ("Random loss", make_losses),
     "tcp": ("One link shared with one TCP", make_tcp),
+    "short": ("One TCP where queues stay short", make_short),
     "balance": ("Congestion balance", make_balance),
     "together": ("Several together", make_together),
     "buffer": ("Buffers", make_buffers),

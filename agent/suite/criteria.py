@@ -160,6 +160,12 @@ def tcp_inside(evidence: Evidence, cc: str) -> Finding:
     return Finding(count_share(values, SHARE_LOW, SHARE_HIGH), f"{inside} of {len(values)} scenarios" if values else "")
 
 
+def short_kept(evidence: Evidence, cc: str) -> Finding:
+    """Goodput that one TCP keeps in shallow buffers and behind AQMs, of what LIA leaves it."""
+    rows = evidence.rows(evidence.suite.group("short"), cc)
+    return geometric([(row.scenario, row.rivals_relative) for row in rows], "lowest", min)
+
+
 def goal_one(evidence: Evidence, cc: str) -> Finding:
     """Goodput over what a single-path TCP would have on the best path, over all scenarios that have an optimum."""
     pairs = []
@@ -298,6 +304,8 @@ CRITERIA = (
     Criterion("tcp-kept", TCP, "keeps, of what LIA leaves it", tcp_kept, 0.95),
     Criterion("tcp-share", TCP, "part of the link taken, mean", tcp_share, SHARE_LOW, SHARE_HIGH),
     Criterion("tcp-inside", TCP, "scenarios with a part of 0.4 to 0.55", tcp_inside, 1.0),
+    Criterion("short-kept", "One Reno or CUBIC in a shallow buffer, or behind an AQM", "keeps, of what LIA leaves it",
+              short_kept, 0.95),
     Criterion("goal-one", "RFC 6356, goal 1", "goodput over a single-path TCP’s fair share of the best path", goal_one,
               1.0),
     Criterion("balance", "Congestion balance (goal 3)", "distance from the optimum with probing over OLIA’s", balance,

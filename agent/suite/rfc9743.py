@@ -151,7 +151,7 @@ ITEMS: Sequence[Item] = (
          grouped("together"), BY_KEY["together-jain"]),
     Item("5.1.5 Short flows", MUST, "own short flows against long ones", tagged("short-own"),
          at_least(tagged("short-own"), "speed of transfers ÷ best coupling", relative, 0.95)),
-    Item("5.2 Starvation", MUST, "nobody is starved", tagged("tcp", "balance", "aqm", "one-percent-rival"),
+    Item("5.2 Starvation", MUST, "nobody is starved", tagged("tcp", "shallow", "balance", "aqm", "one-percent-rival"),
          Criterion("", "", "least of competitors ÷ with LIA, anywhere", starvation, NOT_STARVED)),
     Item("5.2 Loss of all feedback", MUST, "leads to back-off, and ends", tagged("blackout"),
          Criterion("", "", "runs that come back to 0.9 of their share", blackout, 1.0)),

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Groups of the suite in which connections share links: one TCP, congestion balance, several agents together."""
 
+import dataclasses
+
 from ccdrl.agent.suite.draw import Case, Draw, duration_s, flow_over, make_case, make_flow, make_link, red_queue
-from ccdrl.envs.scenario import Link
+from ccdrl.envs.scenario import Link, Queue
 from ccdrl.envs.scenario_schema import UNDER_TEST
 
 RIVALS = ("reno", "reno", "reno", "cubic", "cubic", "cubic", "bbr", "bbr")
+SHORT = ("drop-tail", "codel", "drop-tail", "pie", "drop-tail", "codel", "drop-tail", "pie")
+"""Queue of each scenario with a TCP where no queue stands; every other TCP is a CUBIC."""
 TOGETHER = (2, 2, 3, 3, 4)
 STAGGER_ROUND_TRIPS = 60
 USER_MBPS = 1.0
@@ -22,6 +26,24 @@ def make_tcp(draw: Draw) -> list[Case]:
         tags = ("tcp", cc, *(("standard",) if cc != "bbr" else ()))
         summary = f"two subflows and one {cc}"
         cases.append(make_case(f"tcp-{number:02d}", [link], flows, summary=summary, duration=length, tags=tags))
+    return cases
+
+
+def make_short(draw: Draw) -> list[Case]:
+    """Return one TCP where queues stay short: 0.1 to 0.4 BDP, or an AQM; the second four have a path more."""
+    cases = []
+    for number, kind in enumerate(SHORT, 1):
+        link = make_link("link", draw.log(5, 60), draw.log(15, 120), draw.log(0.1, 0.4))
+        if kind != "drop-tail":
+            link = dataclasses.replace(link, queue=Queue(kind, bdp=4.0))
+        other = make_link("other", draw.log(5, 60), draw.log(15, 120))
+        links = [link, other] if number > len(SHORT) / 2 else [link]
+        cc = ("reno", "cubic")[(number - 1) // 2 % 2]
+        flows = [flow_over(links), make_flow("tcp", cc, [["link"]])]
+        length = duration_s(links, 500, 40, 75)
+        tags = ("shallow",) if kind == "drop-tail" else ("aqm",)
+        summary = f"{cc} behind {kind}"
+        cases.append(make_case(f"short-{number:02d}", links, flows, summary=summary, duration=length, tags=tags))
     return cases
 
 

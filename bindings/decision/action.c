@@ -39,8 +39,14 @@ static double choose_step(const struct ccdrl_action_rule *rule, double action, c
     double periods)
 {
 	double part = at_most(periods, 1.0), coupled = steps->coupled;
-	double fine = choose_fine_step(rule, action, steps, part);
-	double beyond = (fabs(action) - rule->neutral) / (1.0 - rule->neutral);
+	double fine, beyond;
+
+	if (steps->is_congested > 0.0)
+		action = at_most(action, 0.0);
+	fine = choose_fine_step(rule, action, steps, part);
+	if (steps->is_congested > 0.0)
+		fine = at_most(fine, 0.0);
+	beyond = (fabs(action) - rule->neutral) / (1.0 - rule->neutral);
 
 	if (steps->freedom <= 0.0)
 		return coupled;

@@ -23,6 +23,7 @@ struct ccdrl_steps {
 	double dither;			/* on top of whatever else */
 	double wanted;			/* part of the window that is to stand in a queue; 0 where that is not known */
 	double held;			/* part of it that does */
+	double is_congested;		/* 1: losses come with the queue: actions may only take away */
 	double freedom;			/* 0: nothing but the coupled one; 1: actions beyond neutral too; 2: neutral ones as well */
 };
 

@@ -57,11 +57,15 @@ TRACE(delay_sine, mean, 128, row->dither * swing_clip(step->log_srtt - row->srtt
 TRACE(delay_cosine, mean, 128, row->dither_cosine * swing_clip(step->log_srtt - row->srtt_8))
 TRACE(rate_sine, mean, 128, row->dither * swing_clip(step->log_rate - row->rate_8))
 TRACE(rate_cosine, mean, 128, row->dither_cosine * swing_clip(step->log_rate - row->rate_8))
+/* The queue that an acknowledged segment found: what losses are held against (losses.c). */
+TRACE(acked_128, sum, 128, step->acked)
+TRACE(acked_queue, sum, 128, step->acked * step->newest_queue)
+TRACE(acked_square, sum, 128, step->acked * step->newest_queue * step->newest_queue)
 TRACE(queue_variance, mean, 32, (step->log_srtt - row->srtt_8) * (step->log_srtt - row->srtt_8))
 
 /* From the subflow's own samples. */
 COLUMN(srtt_ratio, step->queue)
-COLUMN(rtt_ratio, log2(step->last_rtt / step->base))
+COLUMN(rtt_ratio, step->newest_queue)
 COLUMN(rtt_gradient, step->rtt_rise / step->interval)
 COLUMN(loss_now, sqrt(share(step->lost, step->sent)))
 COLUMN(loss_short, sqrt(share(row->lost_4, row->sent_4)))

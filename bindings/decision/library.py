@@ -23,8 +23,9 @@ COLUMN_IDS = {
 }
 """The columns that columns.h computes, and their numbers."""
 
-STEP_DTYPE = np.dtype([(name, np.float64) for name in ("coupled", "dither", "wanted", "held", "freedom")])
-"""struct ccdrl_steps: log2 of factors on a window, parts of a window, and whether there are others."""
+_STEPS = ("coupled", "dither", "wanted", "held", "is_congested", "freedom")
+STEP_DTYPE = np.dtype([(name, np.float64) for name in _STEPS])
+"""struct ccdrl_steps: log2 of factors, parts of a window, whether losses are congestion, whether others are there."""
 StepArray = NDArray[np.void]
 """Array of STEP_DTYPE."""
 

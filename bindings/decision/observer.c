@@ -17,6 +17,8 @@
 #define AMOUNT_MIN 1e-9
 /* log2(srtt / base) above which there is a queue, and how long a loss counts as one, srtt. */
 #define EMPTY_QUEUE 0.03
+#define EMPTY_QUEUE_MAX 0.1
+#define EMPTY_SEGMENTS 2.0
 #define EMPTY_AFTER_LOSS 8.0
 /* Weight of the newest run of segments between loss events in their average (RFC 5348 section 5.4's gain). */
 #define EVENT_GAIN 0.25
@@ -43,13 +45,19 @@ static double event_segments(const struct ccdrl_row *row)
 /* Counts segments between loss events; losses and marks within one RTT are one event (RFC 5348 section 5.2). */
 static void row_count_events(struct ccdrl_row *row, struct ccdrl_step *step)
 {
-	step->is_event = (step->has_loss || step->marks > 0.0) && row->since_loss + step->periods >= 1.0;
+	step->is_event = step->has_signal && row->since_signal + step->periods >= 1.0;
 	row->run_segments += step->acked / step->mss;
 	if (!step->is_event)
 		return;
 	row->event_segments = row->event_segments > 0.0
 	    ? row->event_segments + EVENT_GAIN * (row->run_segments - row->event_segments) : row->run_segments;
 	row->run_segments = 0.0;
+}
+
+/* What counts as no queue: a segment or two of ours in it. */
+static double empty_queue(const struct ccdrl_step *step)
+{
+	return at_least(EMPTY_QUEUE, at_most(EMPTY_SEGMENTS * log2(1.0 + step->mss / step->cwnd), EMPTY_QUEUE_MAX));
 }
 
 /* The kinds of TRACE in columns.h. */
@@ -132,6 +140,7 @@ static void step_begin(struct ccdrl_step *step, const struct ccdrl_row *row, con
 	if (sample->absent & DRL_ABSENT_COUNTERS)
 		step_imagine(step, row, sample);
 	step->has_loss |= step->lost > 0.0;
+	step->has_signal = step->has_loss || step->marks > 0.0;
 }
 
 static double step_rate(const struct ccdrl_step *step, const struct ccdrl_row *row)
@@ -152,6 +161,7 @@ static void step_finish(struct ccdrl_step *step, struct ccdrl_row *row, const st
 	step->decay_8 = step->decay_16 * step->decay_16;
 	step->decay_4 = step->decay_8 * step->decay_8;
 	step->queue = log2(step->srtt / step->base);
+	step->newest_queue = log2(step->last_rtt / step->base);
 	step->rate = step_rate(step, row);
 	step->log_cwnd = log2(step->cwnd);
 	step->log_srtt = log2(step->srtt);
@@ -163,14 +173,16 @@ static void step_finish(struct ccdrl_step *step, struct ccdrl_row *row, const st
 	ccdrl_row_judge_base(row, step);
 	step->top = at_least(row->top, 1.0);
 	step->loss_long = sqrt(share(row->lost_32, row->sent_32));
-	row->is_startup = (step->is_first || row->is_startup) && !step->has_loss && step->queue <= STARTUP_QUEUE &&
+	row->is_startup = (step->is_first || row->is_startup) && !step->has_signal && step->queue <= STARTUP_QUEUE &&
 	    row->previous_action >= STARTUP_ACTION;
 	row_count_events(row, step);
+	ccdrl_row_judge_losses(row, step);
 	row->since_loss = step->has_loss ? 0.0 : row->since_loss + step->periods;
+	row->since_signal = step->has_signal ? 0.0 : row->since_signal + step->periods;
 	row->since_queue += step->periods;
-	if (step->has_loss || step->marks > 0.0)
+	if (step->has_signal)
 		row->since_queue = -EMPTY_AFTER_LOSS;
-	else if (row->is_startup || step->is_limited || step->queue > EMPTY_QUEUE)
+	else if (row->is_startup || step->is_limited || step->queue > empty_queue(step))
 		row->since_queue = at_most(row->since_queue, 0.0);
 	row->rate = step->rate;
 	row->last_rtt = step->last_rtt;

@@ -36,7 +36,8 @@ struct ccdrl_row {
 	uint32_t is_startup;		/* never a loss, never a queue, nothing less asked for */
 	double last_rtt;
 	double rate;			/* delivered, smoothed over one srtt */
-	double since_loss;		/* srtt since the last loss event */
+	double since_loss;		/* srtt since the last loss */
+	double since_signal;		/* or mark */
 	double since_queue;		/* srtt since start-up or a queue; a loss or a mark sets it back further */
 	double run_segments;		/* acknowledged since the last loss event */
 	double event_segments;		/* between loss events, on average; 0: fewer than one event */
@@ -49,6 +50,8 @@ struct ccdrl_row {
 	double still_low;		/* log2 of the lowest srtt since it does */
 	double still;			/* srtt since it does */
 	double raised_base;		/* RTT below which there is no queue, though shorter ones were seen; 0: none */
+	double loss_score;		/* how much longer than usual the queue is at losses, standard scores */
+	double scored_losses;		/* loss events that it is of */
 	struct ccdrl_steps steps;
 #define TRACE(name, kind, span, value) double name;
 #include "columns.h"
@@ -63,11 +66,11 @@ struct ccdrl_step {
 	double sample_rate;		/* the datapath's newest rate sample, 0: none */
 	double rate, top;		/* top: recent maximum of rate, at least 1 */
 	double rtt_rise;		/* of the newest RTT over the previous one */
-	double queue;			/* log2(srtt / base) */
+	double queue, newest_queue;	/* log2(srtt / base), log2(last_rtt / base) */
 	double log_cwnd, log_srtt, log_rate;	/* log2 */
 	double loss_long;		/* square root of the loss ratio over about 32 srtt */
 	double decay_4, decay_8, decay_16, decay_32, decay_128;
-	uint32_t is_first, has_loss, is_event;	/* is_event: a loss event begins */
+	uint32_t is_first, has_loss, has_signal, is_event;	/* signal: a loss or a mark; is_event: the first in an RTT */
 	uint32_t is_reducing, is_timeout, is_limited, is_cwnd_limited;
 	uint32_t group;
 };
@@ -111,6 +114,10 @@ int ccdrl_observer_read_loss(const struct ccdrl_observer *observer, const int64_
 
 /* base.c. */
 void ccdrl_row_judge_base(struct ccdrl_row *row, const struct ccdrl_step *step);
+
+/* losses.c. */
+void ccdrl_row_judge_losses(struct ccdrl_row *row, const struct ccdrl_step *step);
+int ccdrl_row_is_congested(const struct ccdrl_row *row);
 
 /* steps.c. The response: how far what has this covariance with the swing of our window follows it. */
 double ccdrl_dither_response(const struct ccdrl_row *row, double covariance);

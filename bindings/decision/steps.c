@@ -42,6 +42,12 @@
 #define COUPLED_STEP_MAX 1.0
 #define COUPLED_INCREASE 0.8
 /*
+ * Where losses come with the queue but no queue stands, in shallow buffers and behind AQMs: about the same share beside a Reno
+ * (RFC 9438 section 4.3 has 0.23 of an increase for this decrease), but the link stays full in a buffer of a tenth of a BDP.
+ */
+#define CONGESTED_BETA 0.86
+#define CONGESTED_INCREASE 0.32
+/*
  * A path whose queue stays empty has more to give than the window asks for, and AIMD would be long about it. After so many srtt
  * the step is this many log2 per round, twice as much with every srtt, up to the limit.
  */
@@ -76,21 +82,23 @@ double ccdrl_dither_response(const struct ccdrl_row *row, double covariance)
 static double coupled_step(const struct ccdrl_step *step, const struct ccdrl_row *row, const struct ccdrl_group *group)
 {
 	double speed = step->cwnd / step->srtt, behind = group->best_speed / speed, rounds, per_round, rise = 0.0;
+	double beta = row->steps.is_congested > 0.0 ? CONGESTED_BETA : COUPLED_BETA;
+	double increase = row->steps.is_congested > 0.0 ? CONGESTED_INCREASE : COUPLED_INCREASE;
 
 	if (step->is_first || step->is_timeout)
 		return 0.0;
 	if (step->is_event)
-		return log2(1.0 - (1.0 - COUPLED_BETA) * at_most(behind, COUPLED_CUT_MAX));
+		return log2(1.0 - (1.0 - beta) * at_most(behind, COUPLED_CUT_MAX));
 	if (step->is_limited)
 		return 0.0;
 	rounds = at_most(step->acked / step->cwnd, at_least(step->periods, 1.0));
 	if (row->is_startup || step->cwnd < row->restart)
 		return at_most(log2(1.0 + rounds), COUPLED_STEP_MAX);
-	if (row->since_loss < 1.0)
+	if (row->since_signal < 1.0)
 		return 0.0;
 	per_round = speed / step->srtt / (group->speed * group->speed) * (1.0 + behind) / 2.0 * (4.0 + behind) / 5.0;
-	per_round = COUPLED_INCREASE * step->mss * at_most(per_round, 1.0 / step->cwnd);
-	if (row->since_queue > RISE_BEGIN)
+	per_round = increase * step->mss * at_most(per_round, 1.0 / step->cwnd);
+	if (row->since_queue > RISE_BEGIN && row->steps.is_congested <= 0.0)
 		rise = rounds * at_most(RISE_FIRST * exp2(row->since_queue - RISE_BEGIN), RISE_MAX);
 	return at_most(at_least(log2(1.0 + rounds * per_round), rise), COUPLED_STEP_MAX);
 }
@@ -111,7 +119,7 @@ static void lead(struct ccdrl_row *row, const struct ccdrl_step *step, const str
 	double own;
 
 	row->steps.wanted = row->steps.held = 0.0;
-	if (step->is_first || step->is_timeout || step->is_limited || row->is_startup || row->since_loss < 1.0)
+	if (step->is_first || step->is_timeout || step->is_limited || row->is_startup || row->since_signal < 1.0)
 		return;
 	if (row->steps.freedom <= 1.0 || row->queue_min_8 <= LEAD_QUEUE)
 		return;
@@ -147,6 +155,7 @@ void ccdrl_row_choose_steps(struct ccdrl_row *row, const struct ccdrl_step *step
 	row->phase -= floor(row->phase);
 	row->dither = swing * sin(TURN * row->phase);
 	row->dither_cosine = swing * cos(TURN * row->phase);
+	row->steps.is_congested = ccdrl_row_is_congested(row);
 	row->steps.coupled = coupled_step(step, row, group);
 	row->steps.dither = row->dither - held;
 	row->steps.freedom = is_alien ? 0.0 : stands && !is_known ? 1.0 : 2.0;

@@ -46,7 +46,7 @@ class Row:
         self.connection = connection
         self.before = None
         self.previous_action = 0.0
-        self.since_loss = self.since_queue = 0.0
+        self.since_loss = self.since_signal = self.since_queue = 0.0
         self.is_startup = True
         self.sums = {(name, span): 0.0 for name in ("lost", "sent") for span in (4, 32)}
         self.envelopes = {}
@@ -55,6 +55,10 @@ class Row:
         self.phase = self.dither = 0.0
         self.swing = 0j  # the dither, and its quadrature as the imaginary part
         self.still = self.still_level = self.still_low = self.raised_base = 0.0
+        self.found = (0.0, 0.0, 0.0)  # acknowledged bytes, times the newest log2(r / m), times its square
+        self.loss_score = 0.0
+        self.scored = 0
+        self.is_congested = False
         self.coupled = self.dither_step = 0.0
         self.wanted = self.held = 0.0
         self.is_alien = False
@@ -100,10 +104,13 @@ class Row:
                 old = self.envelopes.get((name, span), queue)
                 self.envelopes[name, span] = pick(queue, queue + (old - queue) * decay(span))
         self.run += acked / mss
-        is_event = (has_loss or step["ecn_marks"] > 0) and self.since_loss + periods >= 1.0
+        is_signal = has_loss or step["ecn_marks"] > 0
+        is_event = is_signal and self.since_signal + periods >= 1.0
         if is_event:
             self.between = self.between + 0.25 * (self.run - self.between) if self.between > 0 else self.run
             self.run = 0.0
+        latest = math.log2(newest / base)
+        self.found = tuple(old * decay(128) + acked * latest**power for power, old in enumerate(self.found))
 
         def follow(name, value, span):
             self.means[name] = value + (self.means.get(name, value) - value) * decay(span)
@@ -143,13 +150,15 @@ class Row:
         follow("covariance", c * q, 32)
         follow("variance", c * c, 32)
         follow("queue_variance", q * q, 32)
-        self.is_startup = self.is_startup and not has_loss and queue <= 0.32 and self.previous_action >= -0.2
+        self.is_startup = self.is_startup and not is_signal and queue <= 0.32 and self.previous_action >= -0.2
         self.since_loss = 0.0 if has_loss else self.since_loss + periods
+        self.since_signal = 0.0 if is_signal else self.since_signal + periods
+        self.judge_loss(latest, is_event=is_event, is_timeout=sample["state"] == State.LOSS)
         is_limited = sample["flags"] & (Flag.APP_LIMITED | Flag.RWND_LIMITED) != 0
         self.since_queue += periods
-        if has_loss or step["ecn_marks"] > 0:
+        if is_signal:
             self.since_queue = -8.0
-        elif self.is_startup or is_limited or queue > 0.03:
+        elif self.is_startup or is_limited or queue > max(0.03, min(2 * math.log2(1 + mss / cwnd), 0.1)):
             self.since_queue = min(self.since_queue, 0.0)
         gradient = 0.0 if is_first else (newest - (before["last_rtt_us"] or before["srtt_us"])) / dt
         inflight = cwnd if sample["absent"] & Absent.INFLIGHT else sample["inflight_bytes"]
@@ -164,7 +173,7 @@ class Row:
             self.is_clear
             and lowest > 0.05
             and not (is_first or sample["state"] == State.LOSS or is_limited or self.is_startup)
-            and self.since_loss >= 1.0
+            and self.since_signal >= 1.0
         )
         response = (self.means["dither_covariance"] + 0.2 * 4e-4) / (self.means["dither_variance"] + 5e-4)
         self.held = (1 - base / srtt) * min(max(response, 0.0), 1.0) if self.is_led else 0.0
@@ -174,7 +183,7 @@ class Row:
         self.loss_short = losses[0]
         self.own = {
             "srtt_ratio": queue,
-            "rtt_ratio": math.log2(newest / base),
+            "rtt_ratio": latest,
             "rtt_gradient": gradient,
             "loss_now": math.sqrt(compute_share(lost, sent)),
             "loss_short": math.sqrt(losses[0]),
@@ -211,6 +220,25 @@ class Row:
             "ecn_ratio": math.sqrt(min(step["ecn_marks"] * mss / max(acked, mss), 1.0)),
         }
 
+    def judge_loss(self, latest, *, is_event, is_timeout):
+        """Hold the queue at a loss against those of all segments; a tenth of the standard score is new."""
+        acked, first, second = self.found
+        if is_timeout:
+            self.loss_score, self.scored = 0.0, 0
+        elif is_event and not self.is_startup and acked > 0:
+            deviation = math.sqrt(max(second / acked - (first / acked) ** 2, 0.0)) + 0.003
+            score = min(max((latest - first / acked) / deviation, -2.0), 2.0)
+            self.scored = min(self.scored + 1, 10)
+            self.loss_score += (score - self.loss_score) / self.scored
+        is_rare = self.since_signal > 8 and self.run > 2 * self.between
+        self.is_congested = (
+            self.scored >= 4
+            and self.loss_score >= 0.3
+            and self.envelopes["max", 32] <= 0.6
+            and self.since_signal <= 64
+            and not is_rare
+        )
+
     def judge_base(self, srtt, periods, *, is_timeout, is_first):
         """Raise the base where the delay stands still, does not follow the window, and the rate does."""
         self.raised_base = min(self.raised_base, srtt)
@@ -234,22 +262,23 @@ class Row:
 
 
 def couple(row, siblings):
-    """Return log2 of the coupled window's factor: BALIA's with 0.52 of its decrease and 0.8 of its increase."""
+    """Return log2 of the coupled window's factor: BALIA's with a part of its decrease and of its increase."""
     if row.is_held:
         return 0.0
     speeds = [each.cwnd / each.srtt for each in siblings]
     speed = row.cwnd / row.srtt
     alpha = max(speeds) / speed
+    decrease, part = (0.14, 0.32) if row.is_congested else (0.26, 0.8)
     if row.is_event:
-        return math.log2(1 - 0.26 * min(alpha, 1.3))
+        return math.log2(1 - decrease * min(alpha, 1.3))
     if row.is_startup or row.cwnd < row.restart:
         return min(math.log2(1 + row.grown / row.cwnd), 1.0)
-    if row.since_loss < 1.0:
+    if row.since_signal < 1.0:
         return 0.0
     balia = speed / row.srtt / sum(speeds) ** 2 * (1 + alpha) / 2 * (4 + alpha) / 5
-    increase = 0.8 * row.grown * row.mss * min(balia, 1 / row.cwnd)
+    increase = part * row.grown * row.mss * min(balia, 1 / row.cwnd)
     step = math.log2(1 + increase / row.cwnd)
-    if row.since_queue > 1.0:
+    if row.since_queue > 1.0 and not row.is_congested:
         step = max(step, row.grown / row.cwnd * min(0.2 * 2 ** min(row.since_queue - 1.0, 9.0), 0.6))
     return min(step, 1.0)
 
@@ -290,10 +319,13 @@ class ReferenceObserver:
         return np.array([self.rows[row].rate for row in rows])
 
     def get_steps(self, rows):
-        """Return (coupled, dither, wanted, held, freedom) of each row."""
+        """Return what STEP_DTYPE names of each row."""
         found = [self.rows[row] for row in rows]
         return [
-            (row.coupled, row.dither_step, row.wanted, row.held, 0.0 if row.is_alien else 1.0 + row.is_clear)
+            (
+                *(row.coupled, row.dither_step, row.wanted, row.held, float(row.is_congested)),
+                0.0 if row.is_alien else 1.0 + row.is_clear,
+            )
             for row in found
         ]
 
@@ -311,7 +343,7 @@ class ReferenceObserver:
             else:
                 self.rows[place].coupled = self.rows[place].dither_step = 0.0
                 self.rows[place].wanted = self.rows[place].held = 0.0
-                self.rows[place].is_alien = self.rows[place].is_clear = False
+                self.rows[place].is_alien = self.rows[place].is_clear = self.rows[place].is_congested = False
         for i, row in live:
             siblings = [each for _, each in live if each.connection == row.connection]
             row.coupled = couple(row, siblings)

@@ -33,10 +33,10 @@ def make(count=1, **fields):
     return samples
 
 
-def make_steps(count, coupled=0.0, dither=0.0, freedom=1.0, wanted=0.0, held=0.0):
-    steps = np.empty(count, STEP_DTYPE)
-    steps["coupled"], steps["dither"], steps["freedom"] = coupled, dither, freedom
-    steps["wanted"], steps["held"] = wanted, held
+def make_steps(count, coupled=0.0, dither=0.0, freedom=1.0, **others):
+    steps = np.zeros(count, STEP_DTYPE)
+    for name, value in {"coupled": coupled, "dither": dither, "freedom": freedom, **others}.items():
+        steps[name] = value
     return steps
 
 
@@ -148,6 +148,28 @@ def test_without_freedom_the_coupling_decides(action, coupled_step):
     assert record["cwnd_bytes"] == pytest.approx(20_000 * 2 ** (coupled_step + 0.05), abs=1)
 
 
+@pytest.mark.parametrize("action", [0.0, RELEASE_END, NEUTRAL, 0.6, 1.0])
+@pytest.mark.parametrize("coupled_step", [-0.5, 0.01])
+@pytest.mark.parametrize("lead", [{}, {"wanted": 0.5, "held": 0.0}])
+def test_where_losses_are_congestion_actions_take_no_more_than_the_coupling(action, coupled_step, lead):
+    record = map_one(action, steps=make_steps(1, coupled_step, freedom=2.0, is_congested=1.0, **lead))
+    assert record["cwnd_bytes"] == pytest.approx(20_000 * 2**coupled_step, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("action", "lead", "step"),
+    [
+        (-NEUTRAL / 2, {}, 0.01 - FINE_STEP / 2),
+        (0.0, {"wanted": 0.01, "held": 0.9}, 0.01 - FINE_STEP),
+        (-0.6, {}, -FINE_STEP - 0.5 * (1 - FINE_STEP)),
+        (-1.0, {"wanted": 0.5, "held": 0.0}, -1.0),
+    ],
+)
+def test_but_may_take_less(action, lead, step):
+    record = map_one(action, steps=make_steps(1, 0.01, freedom=2.0, is_congested=1.0, **lead))
+    assert record["cwnd_bytes"] == pytest.approx(20_000 * 2**step, abs=1)
+
+
 def test_without_freedom_no_action_is_still_no_action():
     assert map_one(np.nan, steps=make_steps(1, 0.01, freedom=0.0))["subflow_id"] == 0
 
@@ -212,9 +234,10 @@ def test_any_bytes_give_a_wellformed_action(data, actions, coupled_step, dither_
     assert ((asked["lease_us"] > 0) & (asked["lease_us"] <= LEASE_MAX_US)).all()
 
 
-def map_reference(action, coupled_step, dither_step, freedom, queue, sample, interval_us):
+def map_reference(action, coupled_step, dither_step, freedom, is_congested, queue, sample, interval_us):
     """Return (cwnd_bytes, pacing rate, lease_us) by the docstring of `map_actions`, in plain Python."""
     mss, srtt = int(sample["mss_bytes"]), int(sample["srtt_us"])
+    action = min(action, 0.0) if is_congested else action
     is_reducing, ssthresh = sample["state"] in (State.RECOVERY, State.CWR), int(sample["ssthresh_bytes"])
     now = ssthresh if is_reducing and ssthresh not in (0, 2**32 - 1) else int(sample["cwnd_bytes"])
     inflight = now if sample["absent"] & Absent.INFLIGHT else int(sample["inflight_bytes"])
@@ -224,6 +247,7 @@ def map_reference(action, coupled_step, dither_step, freedom, queue, sample, int
     fine = FINE_STEP * way
     if wanted > 0:
         fine = min(max(LEAD_GAIN * (wanted * 2 ** (LEAD_RANGE * way) - held), -FINE_STEP), FINE_STEP)
+    fine = min(fine, 0.0) if is_congested else fine
     fine *= part if freedom == 2 and coupled_step >= 0 else 0.0
     beyond = (min(abs(action), 1.0) - NEUTRAL) / (1.0 - NEUTRAL)
     left = (RELEASE_END - action) / (RELEASE_END - RELEASE_BEGIN)
@@ -248,20 +272,26 @@ def map_reference(action, coupled_step, dither_step, freedom, queue, sample, int
     coupled_step=st.floats(-1.0, 1.0),
     dither_step=st.floats(-0.2, 0.2),
     freedom=st.sampled_from((0.0, 1.0, 2.0)),
+    is_congested=st.booleans(),
     queue=st.tuples(st.sampled_from((0.0, 0.01, 0.1)), st.floats(0.0, 1.0)),
     interval_us=st.floats(1.0, 1e6),
 )
-def test_equal_to_the_docstring(data, shift, action, coupled_step, dither_step, freedom, queue, interval_us):
+def test_equal_to_the_docstring(
+    data, shift, action, coupled_step, dither_step, freedom, is_congested, queue, interval_us
+):
     """Within the rounding to whole bytes; the window is at most 2^30, so a double's error is far below that."""
     samples, out = data.reshape(-1).view(SAMPLE_DTYPE).copy(), make_actions(4)
     for name in ("mss_bytes", "cwnd_bytes", "ssthresh_bytes", "inflight_bytes", "srtt_us", "last_rtt_us"):
         samples[name] >>= np.uint32(shift)
     samples["subflow_id"], samples["mss_bytes"] = 9, np.maximum(samples["mss_bytes"] % 65536, 1)
     samples["srtt_us"] = np.maximum(samples["srtt_us"], 1)
-    steps = make_steps(4, coupled_step, dither_step, freedom, *queue)
+    wanted, held = queue
+    steps = make_steps(4, coupled_step, dither_step, freedom, is_congested=is_congested, wanted=wanted, held=held)
     map_actions(np.full(4, action, np.float32), steps, samples, interval_us, out)
     for sample, record in zip(samples, out, strict=True):
-        cwnd, pacing, lease = map_reference(action, coupled_step, dither_step, freedom, queue, sample, interval_us)
+        cwnd, pacing, lease = map_reference(
+            action, coupled_step, dither_step, freedom, is_congested, queue, sample, interval_us
+        )
         assert record["cwnd_bytes"] == pytest.approx(cwnd, abs=0.5 + 1e-6)
         # The window is rounded, the rate cut off.
         assert record["pacing_rate_bytes_per_s"] == pytest.approx(pacing, abs=pacing * (0.5 / cwnd + 1e-9) + 1)

@@ -4,58 +4,11 @@
 import numpy as np
 import pytest
 
-from ccdrl.bindings.decision.library import STEP_DTYPE
 from ccdrl.bindings.library import Flag, State, make_samples
 from ccdrl.envs.action import COUPLED_STEP_MIN
-from ccdrl.envs.observation import OBSERVATION_NAMES, Observer
+from ccdrl.envs.observation import Observer
 from ccdrl.tests.envs.observation_reference import ReferenceObserver
-
-AT = {name: i for i, name in enumerate(OBSERVATION_NAMES)}
-MSS, BASE_US, UNSET = 1000, 40_000, 2**32 - 1
-ROWS = np.array([0])
-
-
-class Path:
-    """One subflow on a path whose queue follows its window by `own` (log2 of the RTT over log2 of the window)."""
-
-    def __init__(self, own, segments=200.0, observer=None):
-        self.own, self.middle, self.log_window = own, np.log2(segments * MSS), np.log2(segments * MSS)
-        self.now_us, self.bytes, self.lost, self.shared = 0, 0, 0, 0
-        self.observer = observer or Observer(1)
-        self.observer.reset(ROWS, np.array([1]))
-
-    def step(self, *, acked=None, action=0.0, queue=0.5, **fields):
-        """Observe one interval of an RTT; the window then makes the dither's step. Return steps and columns."""
-        srtt_us = round(BASE_US * 2 ** (queue + self.own * (self.log_window - self.middle)))
-        window = round(2**self.log_window)
-        self.now_us += srtt_us
-        self.bytes += window if acked is None else acked
-        sample = make_samples(1)
-        values = {
-            "abi": 2, "conn_id": 1, "subflow_id": 1, "seq": 1, "timestamp_us": self.now_us, "mss_bytes": MSS,
-            "cwnd_bytes": window, "inflight_bytes": window, "ssthresh_bytes": UNSET, "srtt_us": srtt_us,
-            "min_rtt_us": BASE_US, "last_rtt_us": srtt_us, "sent_bytes": self.bytes, "delivered_bytes": self.bytes,
-            "loss_events": self.lost,
-        }  # fmt: skip
-        for name, value in (values | fields).items():
-            sample[name] = value
-        columns = self.observer.update(ROWS, sample)[0].copy()
-        self.observer.remember(ROWS, np.array([action], np.float32))
-        steps = np.array(self.observer.get_steps(ROWS), STEP_DTYPE)[0]
-        self.log_window += steps["dither"]
-        return steps, columns
-
-    def stay(self, count, **fields):
-        for _ in range(count):
-            result = self.step(**fields)
-        return result
-
-    def share(self, count, queue=0.5):
-        """Stay with a stranger, whose window makes the queue rise and fall by a fifth of an octave in 64 RTTs."""
-        for _ in range(count):
-            self.shared += 1
-            result = self.step(queue=queue + 0.2 * (1 - abs(1 - self.shared % 64 / 32)))
-        return result
+from ccdrl.tests.envs.path import AT, BASE_US, MSS, UNSET, Path
 
 
 def test_a_queue_that_follows_the_swing_is_ours():
@@ -187,12 +140,12 @@ def test_start_up_is_slow_start_until_less_is_asked_for():
     assert steps["coupled"] == pytest.approx(np.log2(1 + 0.8 / 200))
 
 
-@pytest.mark.parametrize("end", ["queue", "loss"])
+@pytest.mark.parametrize("end", ["queue", "loss", "mark"])
 def test_start_up_ends_with_a_queue_or_a_loss(end):
     path = Path(0.0)
     path.stay(3, queue=0.0)
     path.lost += end == "loss"
-    path.step(queue=0.4 if end == "queue" else 0.0)
+    path.step(queue=0.4 if end == "queue" else 0.0, ecn_marks=end == "mark")
     # A little queue: start-up would go on with it, and without one the step rises for another reason (below).
     assert path.stay(3, queue=0.05)[0]["coupled"] < 0.01
 

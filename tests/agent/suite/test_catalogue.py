@@ -105,6 +105,17 @@ def quick_names(quick):
     return {case.name for case in quick.cases}
 
 
+def test_where_queues_stay_short_there_is_one_tcp(suite):
+    cases = suite.group("short")
+    kinds = [case.scenario.links[0].queue.kind for case in cases]
+    assert (kinds.count("droptail"), kinds.count("codel"), kinds.count("pie")) == (4, 2, 2)
+    for case in cases:
+        queue, rivals = case.scenario.links[0].queue, [flow for flow in case.scenario.flows if flow.id == "tcp"]
+        assert case.has("aqm") or queue.packets == 4 or 0.1 <= queue.bdp <= 0.4
+        assert len(rivals) == 1 and rivals[0].cc in ("reno", "cubic") and rivals[0].paths == (("link",),)
+    assert [len(case.scenario.links) for case in cases] == [1] * 4 + [2] * 4
+
+
 def test_the_range_is_covered(suite):
     links = [link for case in suite.group("pair") for link in case.scenario.links]
     rates = [link.rate_mbps for link in links]

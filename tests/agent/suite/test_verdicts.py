@@ -55,6 +55,19 @@ def test_bounds(low, high, value, passed, wanted):
     assert criterion.wanted == wanted
 
 
+@pytest.mark.parametrize(("kept", "passed"), [(0.96, True), (0.9, False)])
+def test_a_tcp_in_a_shallow_buffer_keeps_what_lia_leaves_it(case_of, evidence_of, run_of, kept, passed):
+    cases = [case_of("short-01"), case_of("short-08")]
+    runs = [
+        run_of(case, cc, 1, lambda name, cc=cc: 10.0 * kept if (name, cc) == ("tcp", "drl") else 10.0, 10.0)
+        for case in cases
+        for cc in CONTENDERS
+    ]
+    finding = BY_KEY["short-kept"].measure(evidence_of(cases, runs), "drl")
+    assert finding.value == pytest.approx(kept)
+    assert BY_KEY["short-kept"].passes(finding) is passed
+
+
 def test_harmless_and_harmful_sharing(shared):
     kind = shared(1.0)
     assert BY_KEY["tcp-kept"].measure(kind, "drl").value == pytest.approx(1.0)

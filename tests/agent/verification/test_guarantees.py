@@ -38,7 +38,7 @@ def test_no_action_leaves_the_table(rng, cwnd_max_bytes):
     steps = np.empty(COUNT, STEP_DTYPE)
     steps["coupled"] = rng.uniform(COUPLED_STEP_MIN, COUPLED_STEP_MAX, COUNT)
     steps["dither"] = rng.uniform(-2 * DITHER_MAX, 2 * DITHER_MAX, COUNT)
-    steps["freedom"] = rng.integers(0, 3, COUNT)
+    steps["freedom"], steps["is_congested"] = rng.integers(0, 3, COUNT), rng.integers(0, 2, COUNT)
     steps["wanted"], steps["held"] = rng.choice([0.0, 0.1, 1.0], COUNT), rng.uniform(0, 1, COUNT)
     map_actions(actions, steps, samples, interval_us, out)
     limit_windows(out, cwnd_max_bytes)
