@@ -9,7 +9,7 @@ from ccdrl.envs.scenario_schema import UNDER_TEST
 
 RIVALS = ("reno", "reno", "reno", "cubic", "cubic", "cubic", "bbr", "bbr")
 SHORT = ("drop-tail", "codel", "drop-tail", "pie", "drop-tail", "codel", "drop-tail", "pie")
-"""Queue of each scenario with a TCP where no queue stands; every other TCP is a CUBIC."""
+"""Queue of each scenario with one TCP where no queue stands: twice a Reno, then twice a CUBIC."""
 TOGETHER = (2, 2, 3, 3, 4)
 STAGGER_ROUND_TRIPS = 60
 USER_MBPS = 1.0

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * Whether losses are congestion. Radio takes a segment at any queue; a full buffer takes it when the queue is at its longest, and
- * an AQM when it is long. Whoever comes after a lost segment tells of it, and has found the queue that it would have: so the newest
- * RTT at a loss is that of the loss. How far it lies above the mean of all segments of the last 128 srtt, in their standard
+ * an AQM when it is long. Whoever comes after a lost segment tells of it, and has found the queue that it would have, or what is
+ * left of it by then: so the newest RTT at a loss is about the loss's. How far it lies above the mean of all segments of the last 128 srtt, in their standard
  * deviations, has a mean of nought over random losses, and of 0.3 to 2 over others (docs/experiments.md).
  *
  * Deep buffers that somebody else fills are told by the dither (steps.c); here it is about queues that are too short or too soon
