@@ -135,10 +135,14 @@ def delay_mean(evidence: Evidence, cc: str) -> Finding:
     return Finding(value, f"without random loss {format_number(lossless)}")
 
 
+def rivals_kept(evidence: Evidence, cc: str, cases: Sequence[Case]) -> Finding:
+    """Goodput of the competitors over what LIA leaves them."""
+    return geometric([(row.scenario, row.rivals_relative) for row in evidence.rows(cases, cc)], "lowest", min)
+
+
 def tcp_kept(evidence: Evidence, cc: str) -> Finding:
     """Goodput that LIA's one standard TCP keeps."""
-    rows = evidence.rows(evidence.suite.select("tcp", "standard"), cc)
-    return geometric([(row.scenario, row.rivals_relative) for row in rows], "lowest", min)
+    return rivals_kept(evidence, cc, evidence.suite.select("tcp", "standard"))
 
 
 def tcp_shares(evidence: Evidence, cc: str) -> list[tuple[str, float | None]]:
@@ -162,8 +166,7 @@ def tcp_inside(evidence: Evidence, cc: str) -> Finding:
 
 def short_kept(evidence: Evidence, cc: str) -> Finding:
     """Goodput that one TCP keeps in shallow buffers and behind AQMs, of what LIA leaves it."""
-    rows = evidence.rows(evidence.suite.group("short"), cc)
-    return geometric([(row.scenario, row.rivals_relative) for row in rows], "lowest", min)
+    return rivals_kept(evidence, cc, evidence.suite.group("short"))
 
 
 def goal_one(evidence: Evidence, cc: str) -> Finding:
@@ -200,8 +203,7 @@ def loss_capacity(evidence: Evidence, cc: str) -> Finding:
 
 def loss_harm(evidence: Evidence, cc: str) -> Finding:
     """Competitors' goodput at 1 % random loss over what LIA leaves them."""
-    rows = evidence.rows(evidence.suite.select("one-percent-rival"), cc)
-    return geometric([(row.scenario, row.rivals_relative) for row in rows], "lowest", min)
+    return rivals_kept(evidence, cc, evidence.suite.select("one-percent-rival"))
 
 
 def starts_of(evidence: Evidence, cc: str) -> list[tuple[str, Start]]:

@@ -85,9 +85,11 @@ def bdp_queue(rate_mbps: float, rtt_ms: float, bdp: float) -> Queue:
     return Queue(bdp=bdp)
 
 
-def make_link(label: str, rate_mbps: float, rtt_ms: float, bdp: float = 1.0, loss: Loss | None = None) -> Link:
-    """Return a link whose two-way propagation is rtt_ms, with a drop-tail queue of so many BDP."""
-    return Link(label, rtt_ms / 2, rate_mbps, queue=bdp_queue(rate_mbps, rtt_ms, bdp), loss=loss)
+def make_link(
+    label: str, rate_mbps: float, rtt_ms: float, bdp: float = 1.0, loss: Loss | None = None, queue: Queue | None = None
+) -> Link:
+    """Return a link whose two-way propagation is rtt_ms, with a queue or a drop-tail one of so many BDP."""
+    return Link(label, rtt_ms / 2, rate_mbps, queue=queue or bdp_queue(rate_mbps, rtt_ms, bdp), loss=loss)
 
 
 def lte_link(label: str, mean_mbps: float, rtt_ms: float, seed: int, bdp: float = 3.0) -> Link:

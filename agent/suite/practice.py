@@ -62,10 +62,7 @@ def make_short_rivals(draw: Draw, number: int) -> Case:
 def make_aqm(draw: Draw, number: int, index: int) -> Case:
     """Return a queue discipline on both links, with a CUBIC on one."""
     name, queue = AQM[index]
-    links = [
-        dataclasses.replace(make_link(label, draw.log(8, 40), draw.log(20, 80)), queue=queue)
-        for label in ("one", "two")
-    ]
+    links = [make_link(label, draw.log(8, 40), draw.log(20, 80), queue=queue) for label in ("one", "two")]
     rivals = make_flow("tcp", "cubic", [["two"]])
     summary = f"{name} on both links, cubic on two"
     flows = [flow_over(links), rivals]

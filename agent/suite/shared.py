@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Groups of the suite in which connections share links: one TCP, congestion balance, several agents together."""
 
-import dataclasses
-
 from ccdrl.agent.suite.draw import Case, Draw, duration_s, flow_over, make_case, make_flow, make_link, red_queue
 from ccdrl.envs.scenario import Link, Queue
 from ccdrl.envs.scenario_schema import UNDER_TEST
@@ -33,15 +31,14 @@ def make_short(draw: Draw) -> list[Case]:
     """Return one TCP where queues stay short: 0.1 to 0.4 BDP, or an AQM; the second four have a path more."""
     cases = []
     for number, kind in enumerate(SHORT, 1):
-        link = make_link("link", draw.log(5, 60), draw.log(15, 120), draw.log(0.1, 0.4))
-        if kind != "drop-tail":
-            link = dataclasses.replace(link, queue=Queue(kind, bdp=4.0))
+        queue = None if kind == "drop-tail" else Queue(kind, bdp=4.0)
+        link = make_link("link", draw.log(5, 60), draw.log(15, 120), draw.log(0.1, 0.4), queue=queue)
         other = make_link("other", draw.log(5, 60), draw.log(15, 120))
         links = [link, other] if number > len(SHORT) / 2 else [link]
         cc = ("reno", "cubic")[(number - 1) // 2 % 2]
         flows = [flow_over(links), make_flow("tcp", cc, [["link"]])]
         length = duration_s(links, 500, 40, 75)
-        tags = ("shallow",) if kind == "drop-tail" else ("aqm",)
+        tags = ("shallow" if queue is None else "aqm",)
         summary = f"{cc} behind {kind}"
         cases.append(make_case(f"short-{number:02d}", links, flows, summary=summary, duration=length, tags=tags))
     return cases

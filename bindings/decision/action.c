@@ -17,18 +17,19 @@ static double release(const struct ccdrl_action_rule *rule, double action, doubl
 
 /*
  * A small step where no queue may be somebody else's and nothing is to be given up: the action's, or towards the queue that is
- * wanted, of which the action then says how long it is to be.
+ * wanted, of which the action then says how long it is to be. Where losses are congestion it is never up.
  */
 static double choose_fine_step(const struct ccdrl_action_rule *rule, double action, const struct ccdrl_steps *steps, double part)
 {
 	double way = at_most(at_least(action / rule->neutral, -1.0), 1.0), error;
+	double highest = steps->is_congested > 0.0 ? 0.0 : rule->fine_step;
 
 	if (steps->freedom <= 1.0 || steps->coupled < 0.0)
 		return 0.0;
 	if (rule->lead_gain <= 0.0 || steps->wanted <= 0.0)
-		return rule->fine_step * part * way;
+		return part * at_most(rule->fine_step * way, highest);
 	error = rule->lead_gain * (steps->wanted * exp2(rule->lead_range * way) - steps->held);
-	return part * at_most(at_least(error, -rule->fine_step), rule->fine_step);
+	return part * at_most(at_least(error, -rule->fine_step), highest);
 }
 
 /*
@@ -41,15 +42,12 @@ static double choose_step(const struct ccdrl_action_rule *rule, double action, c
 	double part = at_most(periods, 1.0), coupled = steps->coupled;
 	double fine, beyond;
 
+	if (steps->freedom <= 0.0)
+		return coupled;
 	if (steps->is_congested > 0.0)
 		action = at_most(action, 0.0);
 	fine = choose_fine_step(rule, action, steps, part);
-	if (steps->is_congested > 0.0)
-		fine = at_most(fine, 0.0);
 	beyond = (fabs(action) - rule->neutral) / (1.0 - rule->neutral);
-
-	if (steps->freedom <= 0.0)
-		return coupled;
 	if (beyond <= 0.0)
 		return release(rule, action, coupled) + fine;
 	if (action > 0.0)

@@ -12,6 +12,11 @@ MSS, BASE_US, UNSET = 1000, 40_000, 2**32 - 1
 ROWS = np.array([0])
 
 
+def triangle(i, period):
+    """Return the i-th of values that rise from 0 to 1 and fall again in a period."""
+    return 1 - abs(1 - i % period / (period / 2))
+
+
 class Path:
     """One subflow on a path whose queue follows its window by `own` (log2 of the RTT over log2 of the window)."""
 
@@ -51,5 +56,5 @@ class Path:
         """Stay with a stranger, whose window makes the queue rise and fall by a fifth of an octave in 64 RTTs."""
         for _ in range(count):
             self.shared += 1
-            result = self.step(queue=queue + 0.2 * (1 - abs(1 - self.shared % 64 / 32)))
+            result = self.step(queue=queue + 0.2 * triangle(self.shared, 64))
         return result

@@ -6,7 +6,7 @@ import pytest
 
 from ccdrl.bindings.library import State
 from ccdrl.tests.envs.observation_reference import ReferenceObserver
-from ccdrl.tests.envs.path import AT, MSS, Path
+from ccdrl.tests.envs.path import AT, MSS, Path, triangle
 
 PERIOD = 16
 """Round trips in which the queue of these tests fills and empties once."""
@@ -15,7 +15,7 @@ PERIOD = 16
 def fill(path, rounds, loses, deepest=0.3):
     """Let the queue rise to `deepest` and fall again; `loses` says from its part of that whether a segment is lost."""
     for i in range(rounds):
-        part = 1 - abs(1 - i % PERIOD / (PERIOD / 2))
+        part = triangle(i, PERIOD)
         path.lost += loses(part)
         result = path.step(queue=deepest * part)
     return result
@@ -84,7 +84,7 @@ def test_a_time_out_forgets_them():
 def test_marks_count_as_losses():
     path, marks = Path(0.0), 0
     for i in range(6 * PERIOD):
-        part = 1 - abs(1 - i % PERIOD / (PERIOD / 2))
+        part = triangle(i, PERIOD)
         marks += overflow(part)
         steps = path.step(queue=0.3 * part, ecn_marks=marks)[0]
     assert steps["is_congested"] == 1.0
