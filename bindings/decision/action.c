@@ -62,6 +62,7 @@ static struct drl_cwnd_action action_map(const struct ccdrl_action_rule *rule, d
 	double wanted = is_valid ? at_most(at_least(action, -1.0), 1.0) : 0.0;
 	double now = sample_window(sample), mss = sample->mss_bytes, srtt = sample->srtt_us;
 	double period = at_least(at_most(sample_last_rtt(sample), srtt), 1.0);
+	double pacing_gain = steps->is_congested > 0.0 ? rule->congested_pacing_gain : rule->pacing_gain;
 	double cwnd = now * exp2(choose_step(rule, wanted, steps, interval_us / period) + steps->dither);
 	double ceiling = at_least(2.0 * sample_inflight(sample, now) + rule->growth_segments * mss, now);
 
@@ -72,7 +73,7 @@ static struct drl_cwnd_action action_map(const struct ccdrl_action_rule *rule, d
 		.cwnd_bytes = (uint32_t)cwnd,
 		.subflow_id = is_valid ? sample->subflow_id : 0,
 		.seq = sample->seq,
-		.pacing_rate_bytes_per_s = (uint64_t)(rule->pacing_gain * cwnd * 1e6 / period),
+		.pacing_rate_bytes_per_s = (uint64_t)(pacing_gain * cwnd * 1e6 / period),
 		.lease_us = (uint32_t)at_most(at_least(rule->lease_srtts * srtt, rule->lease_min_us), rule->lease_max_us),
 	};
 }

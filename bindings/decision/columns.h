@@ -59,8 +59,8 @@ TRACE(rate_sine, mean, 128, row->dither * swing_clip(step->log_rate - row->rate_
 TRACE(rate_cosine, mean, 128, row->dither_cosine * swing_clip(step->log_rate - row->rate_8))
 /* The queue that an acknowledged segment found: what losses are held against (losses.c). */
 TRACE(acked_128, sum, 128, step->acked)
-TRACE(acked_queue, sum, 128, step->acked * step->newest_queue)
-TRACE(acked_square, sum, 128, step->acked * step->newest_queue * step->newest_queue)
+TRACE(acked_root, sum, 128, step->acked * queue_root(step->newest_queue))
+TRACE(acked_queue, sum, 128, step->acked * at_least(step->newest_queue, 0.0))
 TRACE(queue_variance, mean, 32, (step->log_srtt - row->srtt_8) * (step->log_srtt - row->srtt_8))
 
 /* From the subflow's own samples. */

@@ -8,6 +8,7 @@
 #define CCDRL_OBSERVER_H
 
 #ifndef CCDRL_CFFI
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -124,6 +125,9 @@ double ccdrl_dither_response(const struct ccdrl_row *row, double covariance);
 void ccdrl_row_choose_steps(struct ccdrl_row *row, const struct ccdrl_step *step, const struct ccdrl_group *group);
 
 #ifndef CCDRL_CFFI
+/* Of log2(RTT / base), which is below 0 where the base was raised. */
+static inline double queue_root(double queue) { return queue > 0.0 ? sqrt(queue) : 0.0; }
+
 /* A subflow's part of its connection's rate; all have the same where nothing is delivered. */
 static inline double step_rate_share(const struct ccdrl_step *step, const struct ccdrl_group *group)
 {

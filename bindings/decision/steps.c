@@ -42,11 +42,12 @@
 #define COUPLED_STEP_MAX 1.0
 #define COUPLED_INCREASE 0.8
 /*
- * Where losses come with the queue but no queue stands, in shallow buffers and behind AQMs: about the same share beside a Reno
- * (RFC 9438 section 4.3 has 0.23 of an increase for this decrease), but the link stays full in a buffer of a tenth of a BDP.
+ * Where losses come with the queue but no queue stands, in shallow buffers and behind AQMs, so that the link stays full in a buffer
+ * of a tenth of a BDP. RFC 9438 section 4.3 has 0.16 of an increase for this decrease beside a Reno; but there whoever holds the
+ * larger window loses less often than its part, so it is less (docs/experiments.md).
  */
-#define CONGESTED_BETA 0.86
-#define CONGESTED_INCREASE 0.32
+#define CONGESTED_BETA 0.9
+#define CONGESTED_INCREASE 0.1
 /*
  * A path whose queue stays empty has more to give than the window asks for, and AIMD would be long about it. After so many srtt
  * the step is this many log2 per round, twice as much with every srtt, up to the limit.
@@ -98,7 +99,7 @@ static double coupled_step(const struct ccdrl_step *step, const struct ccdrl_row
 		return 0.0;
 	per_round = speed / step->srtt / (group->speed * group->speed) * (1.0 + behind) / 2.0 * (4.0 + behind) / 5.0;
 	per_round = increase * step->mss * at_most(per_round, 1.0 / step->cwnd);
-	if (row->since_queue > RISE_BEGIN && row->steps.is_congested <= 0.0)
+	if (row->since_queue > RISE_BEGIN)
 		rise = rounds * at_most(RISE_FIRST * exp2(row->since_queue - RISE_BEGIN), RISE_MAX);
 	return at_most(at_least(log2(1.0 + rounds * per_round), rise), COUPLED_STEP_MAX);
 }
@@ -156,6 +157,8 @@ void ccdrl_row_choose_steps(struct ccdrl_row *row, const struct ccdrl_step *step
 	row->dither = swing * sin(TURN * row->phase);
 	row->dither_cosine = swing * cos(TURN * row->phase);
 	row->steps.is_congested = ccdrl_row_is_congested(row);
+	if (row->steps.is_congested > 0.0)	/* where it is over the rise begins anew */
+		row->since_queue = at_most(row->since_queue, 0.0);
 	row->steps.coupled = coupled_step(step, row, group);
 	row->steps.dither = row->dither - held;
 	row->steps.freedom = is_alien ? 0.0 : stands && !is_known ? 1.0 : 2.0;

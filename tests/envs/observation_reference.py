@@ -55,7 +55,7 @@ class Row:
         self.phase = self.dither = 0.0
         self.swing = 0j  # the dither, and its quadrature as the imaginary part
         self.still = self.still_level = self.still_low = self.raised_base = 0.0
-        self.found = (0.0, 0.0, 0.0)  # acknowledged bytes, times the newest log2(r / m), times its square
+        self.found = (0.0, 0.0, 0.0)  # acknowledged bytes, times the root of the newest log2(r / m), times that
         self.loss_score = 0.0
         self.scored = 0
         self.is_congested = False
@@ -110,7 +110,7 @@ class Row:
             self.between = self.between + 0.25 * (self.run - self.between) if self.between > 0 else self.run
             self.run = 0.0
         latest = math.log2(newest / base)
-        self.found = tuple(old * decay(128) + acked * latest**power for power, old in enumerate(self.found))
+        self.found = tuple(old * decay(128) + acked * max(latest, 0.0) ** (power / 2) for power, old in enumerate(self.found))
 
         def follow(name, value, span):
             self.means[name] = value + (self.means.get(name, value) - value) * decay(span)
@@ -153,14 +153,17 @@ class Row:
         self.is_startup = self.is_startup and not is_signal and queue <= 0.32 and self.previous_action >= -0.2
         self.since_loss = 0.0 if has_loss else self.since_loss + periods
         self.since_signal = 0.0 if is_signal else self.since_signal + periods
-        self.judge_loss(latest, is_event=is_event, is_timeout=sample["state"] == State.LOSS)
+        earlier = newest if is_first else before["last_rtt_us"] or before["srtt_us"]
+        self.judge_loss(math.log2(earlier / base), is_event=is_event, is_timeout=sample["state"] == State.LOSS)
         is_limited = sample["flags"] & (Flag.APP_LIMITED | Flag.RWND_LIMITED) != 0
         self.since_queue += periods
         if is_signal:
             self.since_queue = -8.0
         elif self.is_startup or is_limited or queue > max(0.03, min(2 * math.log2(1 + mss / cwnd), 0.1)):
             self.since_queue = min(self.since_queue, 0.0)
-        gradient = 0.0 if is_first else (newest - (before["last_rtt_us"] or before["srtt_us"])) / dt
+        if self.is_congested:
+            self.since_queue = min(self.since_queue, 0.0)
+        gradient = (newest - earlier) / dt
         inflight = cwnd if sample["absent"] & Absent.INFLIGHT else sample["inflight_bytes"]
         losses = [compute_share(self.sums["lost", span], self.sums["sent", span]) for span in (4, 32)]
         self.rate, self.top, self.queue, self.srtt, self.base = rate, top, queue, srtt, base
@@ -220,22 +223,22 @@ class Row:
             "ecn_ratio": math.sqrt(min(step["ecn_marks"] * mss / max(acked, mss), 1.0)),
         }
 
-    def judge_loss(self, latest, *, is_event, is_timeout):
+    def judge_loss(self, earlier, *, is_event, is_timeout):
         """Hold the queue at a loss against those of all segments; a tenth of the standard score is new."""
         acked, first, second = self.found
         if is_timeout:
             self.loss_score, self.scored = 0.0, 0
         elif is_event and not self.is_startup and acked > 0:
             deviation = math.sqrt(max(second / acked - (first / acked) ** 2, 0.0)) + 0.003
-            score = min(max((latest - first / acked) / deviation, -2.0), 2.0)
+            score = min(max((math.sqrt(max(earlier, 0.0)) - first / acked) / deviation, -2.0), 2.0)
             self.scored = min(self.scored + 1, 10)
             self.loss_score += (score - self.loss_score) / self.scored
-        is_rare = self.since_signal > 8 and self.run > 2 * self.between
+        is_rare = self.since_signal > 8 and self.run > 4 * self.between
         self.is_congested = (
             self.scored >= 4
-            and self.loss_score >= 0.3
+            and self.loss_score >= 0.2
             and self.envelopes["max", 32] <= 0.6
-            and self.since_signal <= 64
+            and self.since_signal <= 128
             and not is_rare
         )
 
@@ -268,7 +271,7 @@ def couple(row, siblings):
     speeds = [each.cwnd / each.srtt for each in siblings]
     speed = row.cwnd / row.srtt
     alpha = max(speeds) / speed
-    decrease, part = (0.14, 0.32) if row.is_congested else (0.26, 0.8)
+    decrease, part = (0.1, 0.1) if row.is_congested else (0.26, 0.8)
     if row.is_event:
         return math.log2(1 - decrease * min(alpha, 1.3))
     if row.is_startup or row.cwnd < row.restart:
@@ -278,7 +281,7 @@ def couple(row, siblings):
     balia = speed / row.srtt / sum(speeds) ** 2 * (1 + alpha) / 2 * (4 + alpha) / 5
     increase = part * row.grown * row.mss * min(balia, 1 / row.cwnd)
     step = math.log2(1 + increase / row.cwnd)
-    if row.since_queue > 1.0 and not row.is_congested:
+    if row.since_queue > 1.0:
         step = max(step, row.grown / row.cwnd * min(0.2 * 2 ** min(row.since_queue - 1.0, 9.0), 0.6))
     return min(step, 1.0)
 

@@ -37,41 +37,60 @@ def test_losses_of_a_shallow_buffer_are_congestion(deepest):
 def test_then_the_window_is_a_slower_aimds():
     path = Path(0.0)
     fill(path, 6 * PERIOD, overflow)
-    assert path.step(queue=0.1)[0]["coupled"] == pytest.approx(np.log2(1 + 0.32 / 200), rel=0.02)
+    assert path.step(queue=0.1)[0]["coupled"] == pytest.approx(np.log2(1 + 0.1 / 200), rel=0.02)
     path.lost += 1
-    assert path.step(queue=0.3)[0]["coupled"] == pytest.approx(np.log2(0.86))
+    assert path.step(queue=0.3)[0]["coupled"] == pytest.approx(np.log2(0.9))
     steps, columns = path.stay(14, queue=0.0)
     assert steps["is_congested"] == 1.0 and columns[AT["srtt_ratio"]] == 0.0
     assert steps["coupled"] < 0.01, "nor does it take what an empty queue seems to leave"
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_random_losses_are_not(seed):
-    """The mean of ten standard scores is above 0.3 by chance in one case of six; not for long."""
-    rng, path = np.random.default_rng(seed), Path(0.0)
+def test_random_losses_are_not():
+    """The mean of ten standard scores is above 0.2 by chance in one case of four; not for long."""
+    rng, path = np.random.default_rng(1), Path(0.0)
     congested = 0.0
-    for _ in range(60):
+    for _ in range(1000):
         congested += fill(path, PERIOD, lambda part: rng.random() < 0.3)[0]["is_congested"]
-    assert congested / 60 < 0.25
+    assert congested / 1000 < 0.35
+
+
+def test_it_is_the_queue_before_the_loss_that_counts():
+    """Who comes after a full buffer has dropped finds it drained: the interval's newest RTT is short then."""
+    path = Path(0.0)
+    for i in range(6 * PERIOD):
+        is_drained = i % PERIOD == PERIOD // 2 + 1
+        path.lost += is_drained
+        steps = path.step(queue=0.0 if is_drained else 0.3 * triangle(i, PERIOD))[0]
+    assert steps["is_congested"] == 1.0
+
+
+def test_when_it_is_over_the_window_rises_from_slow_to_fast():
+    path, rises = Path(0.0), []
+    fill(path, 8 * PERIOD, overflow)
+    while len(rises) < 3:
+        steps = path.step(queue=0.0)[0]
+        if not steps["is_congested"]:
+            rises.append(steps["coupled"])
+    assert rises == pytest.approx([0.0, 0.4, 0.6], abs=0.01), "anew, however long the queue was empty before"
 
 
 def test_losses_of_a_deep_buffer_are_left_to_the_swing():
     assert fill(Path(0.0), 8 * PERIOD, overflow, deepest=0.7)[0]["is_congested"] == 0.0
 
 
-@pytest.mark.parametrize(("rounds", "is_congested"), [(4, 1.0), (40, 0.0)])
+@pytest.mark.parametrize(("rounds", "is_congested"), [(40, 1.0), (80, 0.0)])
 def test_it_is_over_when_losses_stay_away_for_longer_than_usual(rounds, is_congested):
     path = Path(0.0)
     fill(path, 8 * PERIOD + PERIOD // 2 + 1, overflow)
     assert path.stay(rounds, queue=0.1)[0]["is_congested"] == is_congested
 
 
-def test_and_where_they_are_rare_after_64_round_trips():
+def test_and_where_they_are_rare_after_128_round_trips():
     path = Path(0.0)
     for _ in range(6):
         fill(path, PERIOD, overflow)
         path.stay(44, queue=0.1)
-    assert path.stay(8, queue=0.1)[0]["is_congested"] == 1.0
+    assert path.stay(70, queue=0.1)[0]["is_congested"] == 1.0
     assert path.stay(10, queue=0.1)[0]["is_congested"] == 0.0
 
 
