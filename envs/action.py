@@ -18,9 +18,9 @@ LEASE_MIN_US = 100_000.0
 LEASE_MAX_US = 2_000_000.0
 LEASE_SRTTS = 4.0
 PACING_GAIN = 1.25
-"""The pacing rate above cwnd / srtt: a window that grows within an RTT is not held back, a burst is spread."""
-CONGESTED_PACING_GAIN = 10.0
-"""The same where losses come with the queue: not spread, as in a short buffer a paced flow loses less than the TCPs."""
+"""The pacing rate above cwnd / srtt: a window that grows within an RTT is not held back, a burst is spread.
+
+Where losses come with the queue it is not: in a short buffer a paced flow loses less often than the TCPs beside it."""
 CWND_MAX_BYTES = float(1 << 30)
 NEUTRAL = 0.2
 """Actions within +- this leave the window to the coupling; where no queue may be another's they move it a little."""
@@ -49,7 +49,6 @@ RULE = ActionRule(
     growth_segments=GROWTH_SEGMENTS,
     cwnd_max_bytes=CWND_MAX_BYTES,
     pacing_gain=PACING_GAIN,
-    congested_pacing_gain=CONGESTED_PACING_GAIN,
     lease_srtts=LEASE_SRTTS,
     lease_min_us=LEASE_MIN_US,
     lease_max_us=LEASE_MAX_US,
@@ -83,8 +82,9 @@ def map_actions(
     observer's `steps`, STEP_DTYPE (N,). The result is kept within [2 MSS, 1 GiB]; r is the lower of srtt and the
     newest RTT, as an srtt that a stalled path has inflated would freeze window and pacing. Growth stops at twice the
     bytes in the network plus ten segments, as an unused window says nothing about the path (RFC 7661). Pacing is 1.25 *
-    cwnd / r, or 10 * cwnd / r where `is_congested`. The lease is 4 srtt within [100 ms, 2 s]. An action that is not finite, and one for a subflow without an
-    RTT sample, becomes no action (subflow_id 0). Actions outside [-1, 1] are clipped.
+    cwnd / r, or 0, the datapath's own rule, where `is_congested`. The lease is 4 srtt within [100 ms, 2 s]. An action
+    that is not finite, and one for a subflow without an RTT sample, becomes no action (subflow_id 0). Actions outside
+    [-1, 1] are clipped.
     `interval_us` is the time until the next decision, for each row or for all. The arithmetic is C
     (bindings/decision/action.c).
     """

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from ccdrl.bindings.library import CWND_MIN_SEGMENTS
 from ccdrl.envs.action import (
-    CONGESTED_PACING_GAIN,
     COUPLED_STEP_MAX,
     COUPLED_STEP_MIN,
     CWND_MAX_BYTES,
@@ -78,7 +77,7 @@ def list_guarantees(
         Guarantee("lowest window", float(CWND_MIN_SEGMENTS), float(CWND_MIN_SEGMENTS), "MSS", "mapping"),
         Guarantee("highest window", top, top, "bytes", "mapping, guard (--cwnd-max-bytes)"),
         Guarantee("growth beyond 2 inflight", 0.0, GROWTH_SEGMENTS, "MSS", "mapping; an idle window stays what it is"),
-        Guarantee("pacing rate", PACING_GAIN, CONGESTED_PACING_GAIN, "window / RTT", "mapping; the guard lowers both"),
+        Guarantee("pacing rate", PACING_GAIN, PACING_GAIN, "window / RTT", "mapping, or none; the guard lowers both"),
         Guarantee(
             "lease", LEASE_MIN_US / 1e6, LEASE_MAX_US / 1e6, "s", f"{LEASE_SRTTS:g} srtt, then the kernel's fallback"
         ),

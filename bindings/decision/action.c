@@ -62,7 +62,7 @@ static struct drl_cwnd_action action_map(const struct ccdrl_action_rule *rule, d
 	double wanted = is_valid ? at_most(at_least(action, -1.0), 1.0) : 0.0;
 	double now = sample_window(sample), mss = sample->mss_bytes, srtt = sample->srtt_us;
 	double period = at_least(at_most(sample_last_rtt(sample), srtt), 1.0);
-	double pacing_gain = steps->is_congested > 0.0 ? rule->congested_pacing_gain : rule->pacing_gain;
+	double pacing_gain = steps->is_congested > 0.0 ? 0.0 : rule->pacing_gain;	/* 0: as a plain TCP's */
 	double cwnd = now * exp2(choose_step(rule, wanted, steps, interval_us / period) + steps->dither);
 	double ceiling = at_least(2.0 * sample_inflight(sample, now) + rule->growth_segments * mss, now);
 

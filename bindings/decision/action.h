@@ -37,7 +37,6 @@ struct ccdrl_action_rule {
 	double growth_segments;
 	double cwnd_max_bytes;
 	double pacing_gain;
-	double congested_pacing_gain;
 	double lease_srtts;
 	double lease_min_us;
 	double lease_max_us;

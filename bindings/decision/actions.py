@@ -47,7 +47,6 @@ class ActionRule:
     growth_segments: float
     cwnd_max_bytes: float
     pacing_gain: float
-    congested_pacing_gain: float
     lease_srtts: float
     lease_min_us: float
     lease_max_us: float

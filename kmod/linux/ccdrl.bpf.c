@@ -73,8 +73,6 @@ static __always_inline void subflow_begin(struct sock *sk)
 	sf->state = BPF_CORE_READ_BITFIELD(icsk, icsk_ca_state);
 	/* Loads begin later than the last one's start plus its subflows, at less than one a microsecond: ids never return. */
 	sf->id = (info->loaded_us + __sync_fetch_and_add(&info->generations, 1)) << CCDRL_LINUX_SLOT_BITS | index;
-	if (sk->sk_pacing_status == SK_PACING_NONE)
-		sk->sk_pacing_status = SK_PACING_NEEDED;
 	subflow_identify(sk, sf);
 	/* A socket begins without a bound. MPTCP's scheduler would take that for a rate, and queue on this subflow for long. */
 	pacing_update(sk, sf);

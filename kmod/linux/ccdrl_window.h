@@ -80,7 +80,8 @@ static __always_inline void window_update(struct sock *sk, struct ccdrl_subflow 
 }
 
 /*
- * The action's rate, else the rule of tcp_update_pacing_rate(). An action may not pace below the lowest window a round
+ * The action's rate, else the rule of tcp_update_pacing_rate(), which without the fq qdisc only bounds the size of a burst: as a
+ * plain socket's, unless its owner asked for a rate. An action may not pace below the lowest window a round
  * trip: the kernel computes the next departure from the rate, and one absurd rate would hold the subflow for long after
  * its lease. Nor above what the rest of the kernel can reckon with.
  */
@@ -100,6 +101,10 @@ static __always_inline void pacing_update(struct sock *sk, const struct ccdrl_su
 	} else if (rate < low) {
 		rate = low;
 	}
+	if (sf->pacing_bytes_per_s != 0 && sk->sk_pacing_status == SK_PACING_NONE)
+		sk->sk_pacing_status = SK_PACING_NEEDED;
+	else if (sf->pacing_bytes_per_s == 0 && sk->sk_pacing_status == SK_PACING_NEEDED && high == ~0UL)
+		sk->sk_pacing_status = SK_PACING_NONE;
 	if (high > PACING_MAX_BYTES_PER_S)
 		high = PACING_MAX_BYTES_PER_S;
 	sk->sk_pacing_rate = rate < high ? rate : high;

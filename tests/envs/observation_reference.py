@@ -110,7 +110,8 @@ class Row:
             self.between = self.between + 0.25 * (self.run - self.between) if self.between > 0 else self.run
             self.run = 0.0
         latest = math.log2(newest / base)
-        self.found = tuple(old * decay(128) + acked * max(latest, 0.0) ** (power / 2) for power, old in enumerate(self.found))
+        root = math.sqrt(max(latest, 0.0))
+        self.found = tuple(old * decay(128) + acked * root**power for power, old in enumerate(self.found))
 
         def follow(name, value, span):
             self.means[name] = value + (self.means.get(name, value) - value) * decay(span)

@@ -181,8 +181,8 @@ def test_all_fields():
     assert record["lease_us"] == 160_000
 
 
-def test_where_losses_are_congestion_a_window_is_not_spread():
-    assert map_one(0.0, steps=make_steps(1, is_congested=True))["pacing_rate_bytes_per_s"] == 10 * 20_000 / 0.04
+def test_where_losses_are_congestion_pacing_is_the_datapaths():
+    assert map_one(0.0, steps=make_steps(1, is_congested=True))["pacing_rate_bytes_per_s"] == 0
 
 
 @pytest.mark.parametrize(("srtt_us", "lease_us"), [(1_000, 100_000), (30_000, 120_000), (900_000, 2_000_000)])
@@ -265,7 +265,7 @@ def map_reference(action, coupled_step, dither_step, freedom, is_congested, queu
         step = coupled_step
     cwnd = now * 2 ** (step + dither_step)
     cwnd = min(max(min(cwnd, max(now, 2 * inflight + 10 * mss)), 2 * mss), 2**30)
-    return cwnd, (10 if is_congested else 1.25) * cwnd * 1e6 / period, min(max(4 * srtt, 100_000), 2_000_000)
+    return cwnd, (0 if is_congested else 1.25) * cwnd * 1e6 / period, min(max(4 * srtt, 100_000), 2_000_000)
 
 
 @settings(max_examples=100, deadline=None)

@@ -11,7 +11,7 @@ from ccdrl.bindings.errors import InputError
 from ccdrl.bindings.library import SAMPLE_DTYPE, make_actions, make_samples
 
 COLUMNS = ("cwnd_mss", "previous_action", "loss_now")
-RULE = ActionRule(0.1, 0.05, 0.5, 2.0, 0.02, 0.08, 10.0, 2.0**30, 1.25, 10.0, 4.0, 1e5, 2e6)
+RULE = ActionRule(0.1, 0.05, 0.5, 2.0, 0.02, 0.08, 10.0, 2.0**30, 1.25, 4.0, 1e5, 2e6)
 
 
 def make(count):
