@@ -10,7 +10,7 @@ from ccdrl.bindings.decision.actions import ActionMapper, ActionRule
 from ccdrl.bindings.decision.library import StepArray
 from ccdrl.bindings.library import ActionArray, SampleArray
 
-ACTION_VERSION = "7-yield"
+ACTION_VERSION = "8-share"
 """Names the mapping below; an artifact of another one is refused."""
 INTERVAL_MIN_US = 10_000
 INTERVAL_MAX_US = 100_000

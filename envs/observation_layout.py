@@ -61,7 +61,7 @@ SUBFLOW_COLUMNS = (
     Column("srtt_trend_32", "log2(s) - E32[log2(s)]", "delay against its long course"),
     Column("elasticity", "E32[c * q] / (E32[c * c] + 0.0003)", "how far the queue follows our window: our part of it"),
     Column(
-        "dither_response", "E128[d * q] / (E128[d * d] + 0.0001)", "the same of the dither alone, over a longer time"
+        "dither_response", "E128[d * q'] / (E128[d * d] + 0.0001)", "the same of the dither alone, over a longer time"
     ),
     Column(
         "rate_response", "E128[d * v] / (E128[d * d] + 0.0001)", "does the rate follow the window: is the path not full"
@@ -72,12 +72,12 @@ SUBFLOW_COLUMNS = (
     Column("coupled_step", "log2 of the coupled window's factor in this interval", "what a neutral action does"),
     Column(
         "is_alien",
-        "queue_min_8 > 0.15, dither_response < 0.4, E128[d * d] > 0.0008, not a wait for delayed ACKs",
+        "queue_min_8 > 0.3, dither_response < 0.4, E128[d * d] > 0.0008, not a wait for delayed ACKs",
         "somebody else's queue: the window makes the coupled step, whatever the action",
     ),
     Column(
         "is_clear",
-        "not is_alien, and (E128[d * d] > 0.0008, queue_min_8 < 0.15, or a wait for delayed ACKs)",
+        "not is_alien, and (E128[d * d] > 0.0008, queue_min_8 < 0.3, or a wait for delayed ACKs)",
         "no queue that may be somebody else's: neutral actions move the window a little",
     ),
 )
@@ -125,7 +125,7 @@ acked, sent, lost: bytes in it; E4, E32: exponentially
 weighted sums over 4 and 32 srtt (means for products and trends; E8 and E128 alike); rate: acked / dt smoothed over one
 srtt; top: recent maximum of rate, which decays over 16 srtt; d: the dither of the window one interval ago, log2; g:
 segments between loss events, their average or the present run if that is longer (RFC 5348 section 5); c, q:
-cwnd_trend_8 and srtt_trend_8; v: rate_trend_8."""
+cwnd_trend_8 and srtt_trend_8; v: rate_trend_8; q': q, but within 0.25 until 128 srtt after the start-up."""
 """What the formulas' letters mean."""
 
 

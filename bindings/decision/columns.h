@@ -46,7 +46,7 @@ TRACE(srtt_32, mean, 32, step->log_srtt)
 TRACE(covariance, mean, 32, (step->log_cwnd - row->cwnd_8) * (step->log_srtt - row->srtt_8))
 TRACE(variance, mean, 32, (step->log_cwnd - row->cwnd_8) * (step->log_cwnd - row->cwnd_8))
 /* The dither of the window one interval ago, as delays answer after an RTT; nothing else moves with it. */
-TRACE(dither_covariance, mean, 128, row->dither * (step->log_srtt - row->srtt_8))
+TRACE(dither_covariance, mean, 128, row->dither * answer_clip(row, step->log_srtt - row->srtt_8))
 TRACE(dither_variance, mean, 128, row->dither * row->dither)
 TRACE(rate_8, mean, 8, step->log_rate)
 TRACE(dither_rate, mean, 128, row->dither * (step->log_rate - row->rate_8))

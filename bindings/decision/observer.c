@@ -26,6 +26,12 @@
 #define ELASTICITY_FLOOR 3e-4
 /* Trends beyond, log2, are no answers to a swing: start-up, losses, another route. */
 #define SWING_MAX 0.3
+/*
+ * What a queue does in and after the start-up, anybody's, is far more than what the swing makes of it, and would be remembered for
+ * longer than most connections need to find their shares: so long, srtt, it counts as no more than this.
+ */
+#define STARTUP_ANSWER_MAX 0.25
+#define STARTUP_PERIODS 128.0
 
 /* part / whole within [0, 1], 0 where there is nothing. */
 static double share(double part, double whole)
@@ -81,7 +87,14 @@ static double trace_high(double before, double value, double decay, int is_first
 	return at_least(trace_mean(before, value, decay, is_first), value);
 }
 
-static double swing_clip(double trend) { return at_most(at_least(trend, -SWING_MAX), SWING_MAX); }
+static double clip(double value, double limit) { return at_most(at_least(value, -limit), limit); }
+
+static double swing_clip(double trend) { return clip(trend, SWING_MAX); }
+
+static double answer_clip(const struct ccdrl_row *row, double trend)
+{
+	return row->since_startup < STARTUP_PERIODS ? clip(trend, STARTUP_ANSWER_MAX) : trend;
+}
 
 static int rows_are_known(const struct ccdrl_observer *observer, const int64_t *rows, size_t n)
 {
@@ -179,6 +192,7 @@ static void step_finish(struct ccdrl_step *step, struct ccdrl_row *row, const st
 	ccdrl_row_judge_losses(row, step);
 	row->since_loss = step->has_loss ? 0.0 : row->since_loss + step->periods;
 	row->since_signal = step->has_signal ? 0.0 : row->since_signal + step->periods;
+	row->since_startup = row->is_startup ? 0.0 : row->since_startup + step->periods;
 	row->since_queue += step->periods;
 	if (step->has_signal)
 		row->since_queue = -EMPTY_AFTER_LOSS;

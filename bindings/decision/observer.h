@@ -39,6 +39,7 @@ struct ccdrl_row {
 	double rate;			/* delivered, smoothed over one srtt */
 	double since_loss;		/* srtt since the last loss */
 	double since_signal;		/* or mark */
+	double since_startup;		/* srtt since its end, 0 in it */
 	double since_queue;		/* srtt since start-up or a queue; a loss or a mark sets it back further */
 	double run_segments;		/* acknowledged since the last loss event */
 	double event_segments;		/* between loss events, on average; 0: fewer than one event */

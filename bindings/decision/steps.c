@@ -23,7 +23,7 @@
  * A queue that stands and does not answer to our swing is not ours: beside strangers the coupling alone decides, whose shares
  * are AIMD's. Below this variance of the dither nothing is known.
  */
-#define ALIEN_QUEUE 0.15
+#define ALIEN_QUEUE 0.3
 #define ALIEN_VARIANCE 0.0008
 #define ALIEN_RESPONSE 0.4
 /*
@@ -34,13 +34,17 @@
 #define DELAYED_ACK_SEGMENTS 8.0
 /*
  * A coupled window's decrease, and its increase against BALIA's. As much as BALIA with its halving would be 0.45 (RFC 9438 section
- * 4.3); agents then have less than a TCP's share, as they start carefully, so it is more (docs/experiments.md). A path worse
+ * 4.3); agents then have less than a TCP's share, as they start carefully, so it is more. And it grows with the window, as
+ * HighSpeed TCP's does from the same number of segments on, if faster there (RFC 3649 section 5): what a start leaves to others in
+ * large windows would not come back within a minute, and small ones took more than a TCP does (docs/experiments.md). A path worse
  * than the best one of its connection decreases by up to COUPLED_CUT_MAX as much.
  */
 #define COUPLED_BETA 0.74
 #define COUPLED_CUT_MAX 1.3
 #define COUPLED_STEP_MAX 1.0
-#define COUPLED_INCREASE 0.8
+#define COUPLED_INCREASE 0.9	/* at so many segments: */
+#define COUPLED_SEGMENTS 38.0
+#define COUPLED_EXPONENT 0.3
 /*
  * Where losses come with the queue but no queue stands, in shallow buffers and behind AQMs, so that the link stays full in a buffer
  * of a tenth of a BDP. RFC 9438 section 4.3 has 0.16 of an increase for this decrease beside a Reno; but there whoever holds the
@@ -84,7 +88,8 @@ static double coupled_step(const struct ccdrl_step *step, const struct ccdrl_row
 {
 	double speed = step->cwnd / step->srtt, behind = group->best_speed / speed, rounds, per_round, rise = 0.0;
 	double beta = row->steps.is_congested > 0.0 ? CONGESTED_BETA : COUPLED_BETA;
-	double increase = row->steps.is_congested > 0.0 ? CONGESTED_INCREASE : COUPLED_INCREASE;
+	double increase = row->steps.is_congested > 0.0 ? CONGESTED_INCREASE
+	    : COUPLED_INCREASE * pow(step->cwnd / (COUPLED_SEGMENTS * step->mss), COUPLED_EXPONENT);
 
 	if (step->is_first || step->is_timeout)
 		return 0.0;

@@ -46,7 +46,7 @@ class Row:
         self.connection = connection
         self.before = None
         self.previous_action = 0.0
-        self.since_loss = self.since_signal = self.since_queue = 0.0
+        self.since_loss = self.since_signal = self.since_queue = self.since_startup = 0.0
         self.is_startup = True
         self.sums = {(name, span): 0.0 for name in ("lost", "sent") for span in (4, 32)}
         self.envelopes = {}
@@ -125,7 +125,8 @@ class Row:
         follow("deviation", abs(newest - srtt) / base, 8)
         c, q = trends["cwnd_trend_8"], trends["srtt_trend_8"]
         v = trends["rate_trend_8"] = follow("rate", math.log2(max(rate, 1.0)), 8)
-        follow("dither_covariance", self.dither * q, 128)
+        answer = min(max(q, -0.25), 0.25) if self.since_startup < 128 else q
+        follow("dither_covariance", self.dither * answer, 128)
         follow("dither_variance", self.dither**2, 128)
         follow("dither_rate", self.dither * v, 128)
         for name, trend in (("c", c), ("q", q), ("v", v)):
@@ -139,7 +140,7 @@ class Row:
         response = self.means["dither_covariance"] / (self.means["dither_variance"] + 1e-4)
         stands_us = (2 ** self.envelopes["min", 8] - 1) * base
         may_wait = cwnd < 8 * mss and stands_us * cwnd / mss < 40_000
-        stands = self.envelopes["min", 8] > 0.15 and not may_wait
+        stands = self.envelopes["min", 8] > 0.3 and not may_wait
         is_known = self.means["dither_variance"] > 0.0008
         self.is_alien = stands and is_known and response < 0.4
         self.is_clear = not self.is_alien and (is_known or not stands)
@@ -152,6 +153,7 @@ class Row:
         follow("variance", c * c, 32)
         follow("queue_variance", q * q, 32)
         self.is_startup = self.is_startup and not is_signal and queue <= 0.32 and self.previous_action >= -0.2
+        self.since_startup = 0.0 if self.is_startup else self.since_startup + periods
         self.since_loss = 0.0 if has_loss else self.since_loss + periods
         self.since_signal = 0.0 if is_signal else self.since_signal + periods
         earlier = newest if is_first else before["last_rtt_us"] or before["srtt_us"]
@@ -272,7 +274,7 @@ def couple(row, siblings):
     speeds = [each.cwnd / each.srtt for each in siblings]
     speed = row.cwnd / row.srtt
     alpha = max(speeds) / speed
-    decrease, part = (0.1, 0.1) if row.is_congested else (0.26, 0.8)
+    decrease, part = (0.1, 0.1) if row.is_congested else (0.26, 0.9 * (row.cwnd / row.mss / 38) ** 0.3)
     if row.is_event:
         return math.log2(1 - decrease * min(alpha, 1.3))
     if row.is_startup or row.cwnd < row.restart:

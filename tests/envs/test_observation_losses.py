@@ -71,7 +71,7 @@ def test_when_it_is_over_the_window_rises_from_slow_to_fast():
         steps = path.step(queue=0.0)[0]
         if not steps["is_congested"]:
             rises.append(steps["coupled"])
-    assert rises == pytest.approx([0.0, 0.4, 0.6], abs=0.01), "anew, however long the queue was empty before"
+    assert rises == pytest.approx([0.0, 0.4, 0.6], abs=0.02), "anew, however long the queue was empty before"
 
 
 def test_losses_of_a_deep_buffer_are_left_to_the_swing():
