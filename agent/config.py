@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -15,6 +16,7 @@ from ccdrl.agent.imitation_config import ImitationConfig
 from ccdrl.agent.settings import build, describe, flatten, parse_assignment, read_toml, setting
 from ccdrl.bindings.errors import InputError
 from ccdrl.bindings.library import SUBFLOWS_MAX
+from ccdrl.envs.observation_layout import OBSERVATION_NAMES
 from ccdrl.envs.randomization import RandomizationConfig
 from ccdrl.envs.reward import RewardConfig
 from ccdrl.envs.trace_pieces import load_recorded
@@ -49,6 +51,7 @@ class TrainingConfig:
     critic_layers: tuple[int, ...] = setting((64, 64), "sizes of the critic's hidden layers", 1, 4096)
     log_std: float = setting(-0.5, "logarithm of the exploration noise at the start", -5.0, 1.0)
     log_std_min: float = setting(-5.0, "its lower bound: exploration never ends", -5.0, 1.0)
+    hidden_columns: tuple[str, ...] = setting((), "observation columns that the actor never sees, as names or patterns")
     has_normaliser: bool = setting(True, "standardise observation columns with running statistics")
     observation_limit: float = setting(10.0, "clip of standardised observations", 0.1, 1e6)
     has_reward_scaling: bool = setting(True, "divide rewards by the running deviation of the return")
@@ -73,6 +76,7 @@ class TrainingConfig:
             raise InputError("log_std_min: must not exceed log_std")
         if not self.actor_layers or not self.critic_layers or len(self.actor_layers) > 8 or len(self.critic_layers) > 8:
             raise InputError("actor_layers, critic_layers: 1 to 8 sizes expected")
+        find_columns(self.hidden_columns)
         check_parts(self)
 
     def flat(self) -> dict[str, Any]:
@@ -82,6 +86,17 @@ class TrainingConfig:
     def sha256(self) -> str:
         """Return the hash that artifacts carry: SHA-256 of the sorted flat JSON."""
         return sha256(json.dumps(self.flat(), sort_keys=True).encode()).hexdigest()
+
+
+def find_columns(patterns: Sequence[str]) -> list[int]:
+    """Return the indices of the observation columns that the names and patterns (fnmatch) fit; or InputError."""
+    found: set[int] = set()
+    for pattern in patterns:
+        indices = [index for index, name in enumerate(OBSERVATION_NAMES) if fnmatchcase(name, pattern)]
+        if not indices:
+            raise InputError(f"hidden_columns: no column of the observation is called {pattern}")
+        found.update(indices)
+    return sorted(found)
 
 
 def check_parts(config: TrainingConfig) -> None:

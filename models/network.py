@@ -7,7 +7,7 @@ siblings is pooled into its observation (ccdrl.envs.observation). So there is no
 | part | sees | gives |
 |---|---|---|
 | normaliser | observation (N, F + P) | the same, standardised and clipped; statistics are buffers, not parameters |
-| actor | the first F columns | mean of the action (N, 1), not clipped |
+| actor | the first F columns, without the hidden ones | mean of the action (N, 1), not clipped |
 | log_std | nothing: state-independent | standard deviation of the exploration noise |
 | critic | all F + P columns; the last P are simulator facts that no deployed agent has | value (N,) |
 
@@ -36,6 +36,7 @@ class ActorCritic(nn.Module):
 
     shift: Tensor
     scale: Tensor
+    visible: Tensor
 
     def __init__(
         self,
@@ -46,8 +47,12 @@ class ActorCritic(nn.Module):
         log_std: float = -0.5,
         log_std_min: float = -5.0,
         limit: float = 10.0,
+        hidden_columns: Sequence[int] = (),
     ) -> None:
-        """Build both networks with tanh layers of the given sizes; `limit` clips normalised observations."""
+        """Build both networks with tanh layers of the given sizes; `limit` clips normalised observations.
+
+        hidden_columns: those of the first F that the actor takes for 0, so that it learns without them.
+        """
         super().__init__()
         self.observation_size = observation_size
         self.limit = limit
@@ -55,6 +60,10 @@ class ActorCritic(nn.Module):
         total = observation_size + privileged_size
         self.register_buffer("shift", torch.zeros(total))
         self.register_buffer("scale", torch.ones(total))
+        visible = torch.ones(observation_size)
+        visible[list(hidden_columns)] = 0.0
+        # Follows from the configuration, so it is no part of a checkpoint.
+        self.register_buffer("visible", visible, persistent=False)
         # A last actor layer near zero makes the first policy "keep the window" whatever the row says.
         self.actor = build_mlp([observation_size, *actor_layers, 1], output_gain=0.01)
         self.critic = build_mlp([total, *critic_layers, 1], output_gain=1.0)
@@ -73,11 +82,11 @@ class ActorCritic(nn.Module):
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Return the action's mean (N, 1) and the value (N,) of raw observations (N, F + P)."""
         rows = self.normalise(observations)
-        return self.actor(rows[:, : self.observation_size]), self.critic(rows).squeeze(1)
+        return self.actor(rows[:, : self.observation_size] * self.visible), self.critic(rows).squeeze(1)
 
     def mean_action(self, observations: Tensor) -> Tensor:
         """Return the action's mean (N, 1), not clipped; the privileged columns may be missing."""
-        mean: Tensor = self.actor(self.normalise(observations[:, : self.observation_size]))
+        mean: Tensor = self.actor(self.normalise(observations[:, : self.observation_size]) * self.visible)
         return mean
 
     def value(self, observations: Tensor) -> Tensor:
@@ -103,19 +112,20 @@ class ActorCritic(nn.Module):
         """Return what a policy artifact keeps: `actor.<i>.weight`, `actor.<i>.bias`, `log_std`; float32 copies.
 
         The last columns that the actor sees take the given raw values for good: they become part of the first bias.
+        Hidden columns have weights of 0.
         """
         weights: dict[str, NDArray[np.float32]] = {"log_std": to_array(self.bounded_log_std())}
         linear = [layer for layer in self.actor if isinstance(layer, nn.Linear)]
         for index, layer in enumerate(linear):
             weights[f"actor.{index}.weight"] = to_array(layer.weight)
             weights[f"actor.{index}.bias"] = to_array(layer.bias)
+        kept = self.observation_size - len(constants)
+        first = linear[0].weight * self.visible
+        weights["actor.0.weight"] = to_array(first[:, :kept])
         if constants:
-            kept = self.observation_size - len(constants)
             fixed = slice(kept, self.observation_size)
             rows = (torch.tensor(constants) - self.shift[fixed]) * self.scale[fixed]
-            first = linear[0]
-            bias = first.bias + first.weight[:, fixed] @ rows.clamp(-self.limit, self.limit)
-            weights["actor.0.weight"], weights["actor.0.bias"] = to_array(first.weight[:, :kept]), to_array(bias)
+            weights["actor.0.bias"] = to_array(linear[0].bias + first[:, fixed] @ rows.clamp(-self.limit, self.limit))
         return weights
 
 

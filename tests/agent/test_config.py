@@ -4,9 +4,10 @@ import tomllib
 
 import pytest
 
-from ccdrl.agent.config import SHIPPED, TrainingConfig, describe_config, load_config
+from ccdrl.agent.config import SHIPPED, TrainingConfig, describe_config, find_columns, load_config
 from ccdrl.agent.settings import list_entries, to_toml
 from ccdrl.bindings.errors import InputError
+from ccdrl.envs.observation_layout import HISTORY_COLUMNS, OBSERVATION_NAMES
 
 
 def refuse(match, *arguments, **keywords):
@@ -69,6 +70,7 @@ def test_every_setting_has_help_and_a_default_that_it_accepts():
         ("actor_layers=[]", "1 to 8 sizes"),
         ("actor_layers=[64, 0]", "out of range"),
         ('actor_layers=[64, "x"]', "an integer expected"),
+        ('hidden_columns=["rtt_ratio", "rtt_ratoi"]', "no column of the observation is called rtt_ratoi"),
         ("learning_rate_end=0.5", "must not exceed learning_rate"),
         ("env.rtt_ms=[5]", "a list of 2 expected"),
         ("env.rtt_ms=[50, 5]", "lower end first"),
@@ -107,3 +109,9 @@ def test_set_and_options_are_blamed_and_not_the_file(tmp_path):
     file.write_text("gamma = 0.5")
     refuse("^--set: gamma", str(file), ["gamma=7"])
     refuse("^configuration: simulators", str(file), [], {"simulators": 0})
+
+
+def test_hidden_columns_are_found_by_name_and_pattern():
+    found = [OBSERVATION_NAMES[index] for index in find_columns(["*_[123]", "srtt_ratio"])]
+    assert found[0] == "srtt_ratio"
+    assert set(found[1:]) == {f"{name}_{age}" for name in HISTORY_COLUMNS for age in (1, 2, 3)}

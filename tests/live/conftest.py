@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from ccdrl.tests.live.support_daemon import controllers, require_daemon
 from ccdrl.tests.live.support_datapath import Network, require_machine
 
 
@@ -17,3 +19,11 @@ def network() -> Iterator[Network]:
     network = Network()
     yield network
     network.close()
+
+
+@pytest.fixture(scope="module")
+def pin_dir() -> Iterator[Path]:
+    """The pins of controllers loaded for a file's tests of the daemon."""
+    require_daemon()
+    with controllers() as folder:
+        yield folder

@@ -5,7 +5,6 @@ import threading
 import time
 
 import numpy as np
-import pytest
 
 from ccdrl.bindings.linux.maps import open_maps
 from ccdrl.tests.live.support_daemon import (
@@ -13,17 +12,8 @@ from ccdrl.tests.live.support_daemon import (
     Race,
     Watcher,
     assert_no_slot_leaked,
-    controllers,
     count_kernel,
-    require_daemon,
 )
-
-
-@pytest.fixture(scope="module")
-def pin_dir():
-    require_daemon()
-    with controllers() as pin_dir:
-        yield pin_dir
 
 
 class Scribbler:

@@ -12,18 +12,9 @@ from ccdrl.tests.live.support_daemon import (
     Race,
     Watcher,
     assert_no_slot_leaked,
-    controllers,
     count_kernel,
-    require_daemon,
 )
 from ccdrl.tests.live.support_datapath import wait_until
-
-
-@pytest.fixture(scope="module")
-def pin_dir():
-    require_daemon()
-    with controllers() as pin_dir:
-        yield pin_dir
 
 
 def now_us():

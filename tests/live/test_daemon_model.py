@@ -15,24 +15,15 @@ from ccdrl.tests.live.support_daemon import (
     Race,
     Watcher,
     assert_no_slot_leaked,
-    controllers,
     count_kernel,
     make_model,
     open_folder,
     publish,
-    require_daemon,
 )
 from ccdrl.tests.live.support_datapath import wait_until
 
 EXTREME = np.float32(3e38)
 LAST_LAYER = len(load_artifact(DEFAULT_MODEL).layers)
-
-
-@pytest.fixture(scope="module")
-def pin_dir():
-    require_daemon()
-    with controllers() as pin_dir:
-        yield pin_dir
 
 
 @pytest.fixture

@@ -10,17 +10,8 @@ from ccdrl.tests.live.support_daemon import (
     S,
     Watcher,
     assert_no_slot_leaked,
-    controllers,
     count_kernel,
-    require_daemon,
 )
-
-
-@pytest.fixture(scope="module")
-def pin_dir():
-    require_daemon()
-    with controllers() as pin_dir:
-        yield pin_dir
 
 
 @pytest.mark.parametrize("link", [0, pytest.param(1, marks=pytest.mark.long)])

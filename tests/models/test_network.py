@@ -54,6 +54,19 @@ def test_actor_sees_nothing_privileged_and_the_critic_does(generator):
     assert not torch.allclose(network.value(rows), network.value(other))
 
 
+def test_hidden_columns_move_nothing_in_training_or_in_service(generator):
+    network = ActorCritic(12, 0, (8, 8), (8,), hidden_columns=[2, 7])
+    rows = torch.from_numpy(generator.normal(size=(20, 12)).astype(np.float32))
+    other = rows.clone()
+    other[:, [2, 7]] += 3.0
+    assert torch.equal(network.mean_action(rows), network.mean_action(other))
+    assert torch.equal(network(rows)[0], network.mean_action(other))
+    assert not torch.allclose(network.value(rows), network.value(other))
+    for weights in (network.export_weights(), network.export_weights([1.0])):
+        first = weights["actor.0.weight"]
+        assert np.flatnonzero((first == 0.0).all(axis=0)).tolist() == [2, 7]
+
+
 def test_rows_do_not_see_each_other(generator):
     """One row's action does not depend on which rows stand beside it; siblings are pooled in the observation."""
     _, artifact = trained_like(generator)

@@ -6,18 +6,14 @@ object in the kernel model. All reduce to whole segments; between reductions the
 segment, FreeBSD in bytes and Linux in whole segments.
 """
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import cffi
-
-import ccdrl
 from ccdrl.bindings.library import State
 from ccdrl.tests.kmod.freebsd.harness import Kernel
+from ccdrl.tests.kmod.linux.shim import ROOT, build_shim
 from ccdrl.tests.kmod.linux.stream import REDUCING, record_stream
 
-ROOT = Path(ccdrl.__file__).parent
 HERE = Path(__file__).resolve().parent / "fallback"
 MSS_BYTES = 1448
 TICKS_US = 125
@@ -27,8 +23,6 @@ SOURCES = {
     "sim": ("bindings/csim/drl.c", ("kmod/include", "bindings/csim")),
     "linux": (None, ("kmod/linux", "kmod/include")),
 }
-FLAGS = ("-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-shared", "-fPIC")
-SANITIZE = ("-fsanitize=undefined", "-fno-sanitize-recover=all")
 
 
 @dataclass(frozen=True)
@@ -74,16 +68,11 @@ class Native:
     """The simulator's ("sim") or Linux's ("linux") fallback; built in `folder`."""
 
     def __init__(self, name, n_subflows, folder):
-        library = folder / f"{name}.so"
-        if not library.exists():
-            source, includes = SOURCES[name]
-            sources = [HERE / f"{name}_fallback.c", *([ROOT / source] if source else [])]
-            folders = [f"-I{HERE}", *(f"-I{ROOT / include}" for include in includes)]
-            command = ["gcc", *FLAGS, *SANITIZE, *folders, *map(str, sources), "-o", str(library), "-lm"]
-            subprocess.run(command, check=True)
-        ffi = cffi.FFI()
-        ffi.cdef((HERE / "fallback.h").read_text())
-        self._lib = ffi.dlopen(str(library))
+        source, includes = SOURCES[name]
+        sources = [HERE / f"{name}_fallback.c", *([ROOT / source] if source else [])]
+        folders = [HERE, *(ROOT / include for include in includes)]
+        declarations = (HERE / "fallback.h").read_text()
+        ffi, self._lib = build_shim(folder / f"{name}.so", sources, declarations, includes=folders)
         self._fallback = self._lib.fallback_new(n_subflows, MSS_BYTES)
         assert self._fallback != ffi.NULL
 

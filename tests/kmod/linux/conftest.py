@@ -5,25 +5,20 @@ gcc's sanitizer ends the process at undefined behaviour. Where clang is there, a
 overflow too, which C defines but the rules must not need.
 """
 
-import shutil
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cffi
 import pytest
 
 from ccdrl.tests.bindings.cc.conftest import bench as bench
+from ccdrl.tests.kmod.linux.shim import INCLUDES, ROOT, SANITIZE, build_shim, read_declarations
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-INCLUDES = (f"-I{ROOT / 'kmod' / 'linux'}", f"-I{ROOT / 'kmod' / 'include'}")
-FLAGS = ("-std=c11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fno-sanitize-recover=all")
 SANITIZERS = {
-    "gcc": ("-fsanitize=undefined",),
+    "gcc": SANITIZE,
     # The low half of a product is kept with a cast on purpose: casts are not checked.
-    "clang": ("-fsanitize=undefined,unsigned-integer-overflow", "-fsanitize-trap=all"),
+    "clang": ("-fsanitize=undefined,unsigned-integer-overflow", "-fno-sanitize-recover=all", "-fsanitize-trap=all"),
 }
 
 
@@ -79,15 +74,15 @@ class Coupling:
 
 
 @pytest.fixture(scope="session", params=sorted(SANITIZERS))
-def coupling(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coupling]:
+def coupling(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Coupling:
     compiler = request.param
-    if shutil.which(compiler) is None:
-        pytest.skip(f"this machine lacks {compiler}")
-    library = tmp_path_factory.mktemp("coupling") / f"coupling_{compiler}.so"
-    command = [compiler, *FLAGS, *SANITIZERS[compiler], *INCLUDES, f"-I{HERE}", str(HERE / "coupling_shim.c")]
-    subprocess.run([*command, "-o", str(library)], check=True)
-    header = [compiler, "-E", "-P", "-x", "c", "-DCCDRL_CFFI", str(ROOT / "kmod" / "linux" / "coupling.h")]
-    ffi = cffi.FFI()
-    ffi.cdef(subprocess.run(header, check=True, capture_output=True, text=True).stdout)
-    ffi.cdef((HERE / "coupling_shim.h").read_text())
-    yield Coupling(ffi, ffi.dlopen(str(library)))
+    declarations = read_declarations(ROOT / "kmod" / "linux" / "coupling.h") + (HERE / "coupling_shim.h").read_text()
+    ffi, lib = build_shim(
+        tmp_path_factory.mktemp("coupling") / f"coupling_{compiler}.so",
+        [HERE / "coupling_shim.c"],
+        declarations,
+        includes=(*INCLUDES, HERE),
+        sanitize=SANITIZERS[compiler],
+        compiler=compiler,
+    )
+    return Coupling(ffi, lib)

@@ -1,21 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The Linux controller in a kernel that leaves out callbacks (kmod/linux/missed.h): its source, run in user space."""
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cffi
 import pytest
 
+from ccdrl.tests.kmod.linux.shim import INCLUDES, ROOT, build_shim
+
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
 PARITY = ROOT / "tests" / "parity" / "fallback"
-INCLUDES = tuple(f"-I{folder}" for folder in (HERE, PARITY, ROOT / "kmod" / "linux", ROOT / "kmod" / "include"))
-FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-shared", "-fPIC")
-SANITIZE = ("-fsanitize=undefined", "-fno-sanitize-recover=all")
 MSS_BYTES = 1448
 SRTT_US = 40_000
 RUBBISH = 0x9A5C01D8
@@ -24,15 +19,9 @@ RUBBISH = 0x9A5C01D8
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    if shutil.which("gcc") is None:
-        pytest.skip("this machine lacks gcc")
+    declarations = (PARITY / "fallback.h").read_text() + (HERE / "left_out.h").read_text()
     built = tmp_path_factory.mktemp("left_out") / "left_out.so"
-    command = ["gcc", *FLAGS, *SANITIZE, *INCLUDES, str(HERE / "left_out.c"), "-o", str(built)]
-    subprocess.run(command, check=True)
-    ffi = cffi.FFI()
-    ffi.cdef((PARITY / "fallback.h").read_text())
-    ffi.cdef((HERE / "left_out.h").read_text())
-    return ffi, ffi.dlopen(str(built))
+    return build_shim(built, [HERE / "left_out.c"], declarations, includes=(HERE, PARITY, *INCLUDES))
 
 
 class Connection:

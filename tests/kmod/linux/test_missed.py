@@ -1,21 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What controllers put right after callbacks that never came (kmod/linux/missed.h), compiled for user space."""
 
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import cffi
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-INCLUDES = (f"-I{ROOT / 'kmod' / 'linux'}", f"-I{ROOT / 'kmod' / 'include'}")
-FLAGS = ("-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fsanitize=undefined")
+from ccdrl.tests.kmod.linux.shim import ROOT, build_shim, read_declarations
+
 INFINITE = 2**31 - 1
 SLACK = 10
 Repair = Callable[..., tuple[bool, int, int]]
@@ -25,16 +19,10 @@ segments = st.integers(1, 2**20)
 @pytest.fixture(scope="session")
 def repair(tmp_path_factory: pytest.TempPathFactory) -> Repair:
     """missed_repair(): (was anything wrong, cwnd, ssthresh) from the fields of struct missed_window."""
-    if shutil.which("gcc") is None:
-        pytest.skip("this machine lacks gcc")
+    declarations = read_declarations(ROOT / "kmod" / "linux" / "missed.h")
+    declarations += "uint32_t shim_missed_repair(struct missed_window *window);"
     library = tmp_path_factory.mktemp("missed") / "missed.so"
-    command = ["gcc", *FLAGS, "-fno-sanitize-recover=all", *INCLUDES, str(HERE / "missed_shim.c"), "-o", str(library)]
-    subprocess.run(command, check=True)
-    header = ["gcc", "-E", "-P", "-x", "c", "-DCCDRL_CFFI", str(ROOT / "kmod" / "linux" / "missed.h")]
-    ffi = cffi.FFI()
-    ffi.cdef(subprocess.run(header, check=True, capture_output=True, text=True).stdout)
-    ffi.cdef("uint32_t shim_missed_repair(struct missed_window *window);")
-    lib: Any = ffi.dlopen(str(library))
+    ffi, lib = build_shim(library, [Path(__file__).parent / "missed_shim.c"], declarations)
 
     def call(**fields: int) -> tuple[bool, int, int]:
         window = ffi.new("struct missed_window *", fields)

@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """When the Linux datapath paces: its own source in user space."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
-import cffi
 import pytest
 
-from ccdrl.tests.parity.fallbacks import FLAGS, ROOT, SANITIZE
+from ccdrl.tests.kmod.linux.shim import INCLUDES, build_shim
 from ccdrl.tests.parity.fallbacks import HERE as STAND_IN
 
 NONE, NEEDED, FQ = range(3)
@@ -17,17 +14,12 @@ UNBOUND = 2**64 - 1
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory):
-    if shutil.which("gcc") is None:
-        pytest.skip("this machine lacks gcc")
-    library = tmp_path_factory.mktemp("pacing") / "pacing.so"
-    folders = (STAND_IN, ROOT / "kmod" / "linux", ROOT / "kmod" / "include")
-    includes = [f"-I{folder}" for folder in folders]
-    source = Path(__file__).parent / "pacing_shim.c"
-    subprocess.run(["gcc", *FLAGS, *SANITIZE, *includes, str(source), "-o", str(library)], check=True)
-    ffi = cffi.FFI()
-    ffi.cdef("uint32_t shim_pacing_status(uint32_t status, uint64_t wanted, uint64_t owners);")
-    # Not its function alone: cffi closes a library that nobody holds.
-    return ffi.dlopen(str(library))
+    return build_shim(
+        tmp_path_factory.mktemp("pacing") / "pacing.so",
+        [Path(__file__).parent / "pacing_shim.c"],
+        "uint32_t shim_pacing_status(uint32_t status, uint64_t wanted, uint64_t owners);",
+        includes=(STAND_IN, *INCLUDES),
+    )[1]
 
 
 @pytest.mark.parametrize(

@@ -1,39 +1,27 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The controller's rate reduction in recovery, compiled for user space, against RFC 6937 in exact fractions."""
 
-import shutil
-import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
-from typing import Any
 
-import cffi
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-INCLUDES = (f"-I{ROOT / 'kmod' / 'linux'}", f"-I{ROOT / 'kmod' / 'include'}")
-FLAGS = ("-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fsanitize=undefined")
+from ccdrl.tests.kmod.linux.shim import ROOT, build_shim, read_declarations
+
 Window = Callable[..., int]
 
 
 @pytest.fixture(scope="session")
 def window(tmp_path_factory: pytest.TempPathFactory) -> Window:
     """prr_window() with the fields of struct prr_ack as keywords."""
-    if shutil.which("gcc") is None:
-        pytest.skip("this machine lacks gcc")
+    declarations = read_declarations(ROOT / "kmod" / "linux" / "prr.h")
+    declarations += "uint32_t shim_prr_window(const struct prr_ack *ack);"
     library = tmp_path_factory.mktemp("prr") / "prr.so"
-    command = ["gcc", *FLAGS, "-fno-sanitize-recover=all", *INCLUDES, str(HERE / "prr_shim.c"), "-o", str(library)]
-    subprocess.run(command, check=True)
-    header = ["gcc", "-E", "-P", "-x", "c", "-DCCDRL_CFFI", str(ROOT / "kmod" / "linux" / "prr.h")]
-    ffi = cffi.FFI()
-    ffi.cdef(subprocess.run(header, check=True, capture_output=True, text=True).stdout)
-    ffi.cdef("uint32_t shim_prr_window(const struct prr_ack *ack);")
-    lib: Any = ffi.dlopen(str(library))
+    ffi, lib = build_shim(library, [Path(__file__).parent / "prr_shim.c"], declarations)
     return lambda **fields: int(lib.shim_prr_window(ffi.new("struct prr_ack *", fields)))
 
 
