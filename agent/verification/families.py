@@ -103,7 +103,8 @@ def tie(artifact: Artifact, network: Network, family: Family, states: Rows) -> T
     limit = artifact.normaliser.limit
     is_held = np.zeros(len(names), bool)
     is_held[find_columns(names, list(family.fixed))] = True
-    reach = np.where(is_held, 0.0, family.spread / scale)
+    # A column of scale 0 says nothing, whatever its value.
+    reach = np.divide(family.spread, scale, out=np.zeros_like(scale), where=(scale > 0.0) & ~is_held)
     low = normalise(artifact, np.clip(rows - reach, -OBSERVATION_LIMIT, OBSERVATION_LIMIT))
     high = normalise(artifact, np.clip(rows + reach, -OBSERVATION_LIMIT, OBSERVATION_LIMIT))
     ties = np.zeros((len(names), len(groups)))

@@ -102,12 +102,15 @@ def test_running_moments_equal_those_of_all_rows_at_once(generator):
     assert moments.count == 1000
 
 
-def test_constant_column_is_harmless():
-    moments = RunningMoments(1)
-    moments.update(np.full((10, 1), 7.0))
-    normaliser = moments.freeze(5.0)
-    assert np.isfinite(normaliser.scale()).all()
-    assert ((7.0 - normaliser.shift()) * normaliser.scale() == 0.0).all()
+def test_a_column_that_was_constant_in_training_says_nothing_in_service():
+    """Its weights were never learned: a flag that training never saw, once set, would be 10 in each of them."""
+    moments = RunningMoments(3)
+    rows = np.tile([7.0, 0.0, 0.0], (1000, 1))
+    rows[::2, 1], rows[0, 2] = 1.0, 0.1  # the last one hardly varies
+    moments.update(rows)
+    scale = moments.freeze(5.0).scale()
+    assert scale[0] == scale[2] == 0.0
+    assert scale[1] == pytest.approx(2.0, rel=1e-6)
 
 
 def test_reward_scaler_forgets_finished_episodes():
