@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ccdrl.agent import results, statistics
 from ccdrl.agent.command_line import EXIT_BAD_INPUT, EXIT_DONE, Parser, fail
 from ccdrl.agent.contenders import AGENT
@@ -38,7 +40,7 @@ A multipath congestion controller: one network of {parameters} parameters for ev
 
 ## What it was trained on
 
-Random networks only (envs/randomization.py): 1 to 8 subflows, alone, together with other agents, and against Reno,
+Random networks only (envs/randomization.py): 1 to 4 subflows, alone, together with other agents, and against Reno,
 CUBIC and BBR; RTT 1 to 800 ms, 0.1 to 300 Mbit/s, buffers of 0.1 to 10 BDP, random loss up to 5 %, jitter, AQM, rate
 and delay steps, outages, varying capacity. No scenario below and no recorded trace was trained on; the shipped
 scenarios were looked at while settings were chosen, so they are a validation set, not a blind test.
@@ -124,7 +126,7 @@ def write_card(name: str, artifact: Artifact, digest: Digest, n_seeds: int, comm
         parameters=f"{sum(weights.size for weights in artifact.weights.values()):,}",
         checksum=artifact.checksum,
         steps=artifact.training["steps"],
-        seed=artifact.training["seed"],
+        seed=", ".join(map(str, np.atleast_1d(artifact.training["seed"]))),
         hours=artifact.training["wall_s"] / 3600,
         config=artifact.training["config_sha256"][:16],
         version=artifact.provenance["code_version"],

@@ -10,7 +10,7 @@ from ccdrl.bindings.decision.actions import ActionMapper, ActionRule
 from ccdrl.bindings.decision.library import StepArray
 from ccdrl.bindings.library import ActionArray, SampleArray
 
-ACTION_VERSION = "8-share"
+ACTION_VERSION = "9-rise"
 """Names the mapping below; an artifact of another one is refused."""
 INTERVAL_MIN_US = 10_000
 INTERVAL_MAX_US = 100_000
@@ -78,13 +78,13 @@ def map_actions(
     no decrease a fine step f * min(1, interval / r), and what lies beyond begins there: with w = a / NEUTRAL within
     +-1, f is FINE_STEP * w, or, where a queue is wanted, LEAD_GAIN * (wanted * 2 ** (LEAD_RANGE * w) - held) within
     +-FINE_STEP. Without freedom it is the coupled step. Where `is_congested` an action above 0 counts as 0, and a fine
-    step above 0 too. The dither's step is added. Steps, parts of the window, freedom and is_congested are the
-    observer's `steps`, STEP_DTYPE (N,). The result is kept within [2 MSS, 1 GiB]; r is the lower of srtt and the
-    newest RTT, as an srtt that a stalled path has inflated would freeze window and pacing. Growth stops at twice the
-    bytes in the network plus ten segments, as an unused window says nothing about the path (RFC 7661). Pacing is 1.25 *
-    cwnd / r, or 0, the datapath's own rule, where `is_congested`. The lease is 4 srtt within [100 ms, 2 s]. An action
-    that is not finite, and one for a subflow without an RTT sample, becomes no action (subflow_id 0). Actions outside
-    [-1, 1] are clipped.
+    step above 0 too; where `is_rising` an action below -NEUTRAL counts as -NEUTRAL. The dither's step is added. What is
+    not a constant is in the observer's `steps`, STEP_DTYPE (N,). The result is kept within [2 MSS, 1 GiB]; r is the
+    lower of srtt and the newest RTT, as an srtt that a stalled path has inflated would freeze window and pacing. Growth
+    stops at twice the bytes in the network plus ten segments, as an unused window says nothing about the path (RFC
+    7661). Pacing is 1.25 * cwnd / r, or 0, the datapath's own rule, where `is_congested`. The lease is 4 srtt within
+    [100 ms, 2 s]. An action that is not finite, and one for a subflow without an RTT sample, becomes no action
+    (subflow_id 0). Actions outside [-1, 1] are clipped.
     `interval_us` is the time until the next decision, for each row or for all. The arithmetic is C
     (bindings/decision/action.c).
     """

@@ -59,7 +59,7 @@ class Artifact:
     results: Mapping[str, Any] = field(default_factory=dict)
     action_low: float = -1.0
     action_high: float = 1.0
-    action_version: str = "8-share"
+    action_version: str = "9-rise"
 
     def __post_init__(self) -> None:
         """Refuse anything that could not act (ArtifactError)."""

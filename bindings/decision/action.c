@@ -46,6 +46,8 @@ static double choose_step(const struct ccdrl_action_rule *rule, double action, c
 		return coupled;
 	if (steps->is_congested > 0.0)
 		action = at_most(action, 0.0);
+	if (steps->is_rising > 0.0)
+		action = at_least(action, -rule->neutral);
 	fine = choose_fine_step(rule, action, steps, part);
 	beyond = (fabs(action) - rule->neutral) / (1.0 - rule->neutral);
 	if (beyond <= 0.0)

@@ -24,6 +24,7 @@ struct ccdrl_steps {
 	double wanted;			/* part of the window that is to stand in a queue; 0 where that is not known */
 	double held;			/* part of it that does */
 	double is_congested;		/* 1: losses come with the queue: actions may only take away */
+	double is_rising;		/* 1: the coupled step takes up an empty queue: actions cannot take that away */
 	double freedom;			/* 0: nothing but the coupled one; 1: actions beyond neutral too; 2: neutral ones as well */
 };
 

@@ -23,9 +23,10 @@ COLUMN_IDS = {
 }
 """The columns that columns.h computes, and their numbers."""
 
-_STEPS = ("coupled", "dither", "wanted", "held", "is_congested", "freedom")
+_STEPS = ("coupled", "dither", "wanted", "held", "is_congested", "is_rising", "freedom")
 STEP_DTYPE = np.dtype([(name, np.float64) for name in _STEPS])
-"""struct ccdrl_steps: log2 of factors, parts of a window, whether losses are congestion, whether others are there."""
+"""struct ccdrl_steps: log2 of factors, parts of a window, whether losses are congestion, whether an empty queue is
+taken up, whether others are there."""
 StepArray = NDArray[np.void]
 """Array of STEP_DTYPE."""
 

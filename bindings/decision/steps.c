@@ -42,7 +42,7 @@
 #define COUPLED_BETA 0.74
 #define COUPLED_CUT_MAX 1.3
 #define COUPLED_STEP_MAX 1.0
-#define COUPLED_INCREASE 0.9	/* at so many segments: */
+#define COUPLED_INCREASE 0.85	/* at so many segments: */
 #define COUPLED_SEGMENTS 38.0
 #define COUPLED_EXPONENT 0.3
 /*
@@ -54,7 +54,8 @@
 #define CONGESTED_INCREASE 0.1
 /*
  * A path whose queue stays empty has more to give than the window asks for, and AIMD would be long about it. After so many srtt
- * the step is this many log2 per round, twice as much with every srtt, up to the limit.
+ * the step is this many log2 per round, twice as much with every srtt, up to the limit. Networks learn that a queue is mostly empty
+ * for a moment only and wait, so that actions do not take it away.
  */
 #define RISE_BEGIN 1.0
 #define RISE_FIRST 0.2
@@ -79,6 +80,16 @@ double ccdrl_dither_response(const struct ccdrl_row *row, double covariance)
 	return regress(covariance, row->dither_variance);
 }
 
+static int row_starts(const struct ccdrl_row *row, const struct ccdrl_step *step)
+{
+	return row->is_startup || step->cwnd < row->restart;
+}
+
+static int row_rises(const struct ccdrl_row *row, const struct ccdrl_step *step)
+{
+	return !row_starts(row, step) && row->since_queue > RISE_BEGIN;
+}
+
 /*
  * What a window that is coupled over the connection would have been multiplied by, log2: BALIA (Peng et al., "Multipath TCP:
  * Analysis, Design, and Implementation", ToN 2016, section V): an increase for what was acknowledged, a decrease at a loss
@@ -98,13 +109,13 @@ static double coupled_step(const struct ccdrl_step *step, const struct ccdrl_row
 	if (step->is_limited)
 		return 0.0;
 	rounds = at_most(step->acked / step->cwnd, at_least(step->periods, 1.0));
-	if (row->is_startup || step->cwnd < row->restart)
+	if (row_starts(row, step))
 		return at_most(log2(1.0 + rounds), COUPLED_STEP_MAX);
 	if (row->since_signal < 1.0)
 		return 0.0;
 	per_round = speed / step->srtt / (group->speed * group->speed) * (1.0 + behind) / 2.0 * (4.0 + behind) / 5.0;
 	per_round = increase * step->mss * at_most(per_round, 1.0 / step->cwnd);
-	if (row->since_queue > RISE_BEGIN)
+	if (row_rises(row, step))
 		rise = rounds * at_most(RISE_FIRST * exp2(row->since_queue - RISE_BEGIN), RISE_MAX);
 	return at_most(at_least(log2(1.0 + rounds * per_round), rise), COUPLED_STEP_MAX);
 }
@@ -165,6 +176,7 @@ void ccdrl_row_choose_steps(struct ccdrl_row *row, const struct ccdrl_step *step
 	if (row->steps.is_congested > 0.0)	/* where it is over the rise begins anew */
 		row->since_queue = at_most(row->since_queue, 0.0);
 	row->steps.coupled = coupled_step(step, row, group);
+	row->steps.is_rising = row->steps.coupled > 0.0 && row_rises(row, step);
 	row->steps.dither = row->dither - held;
 	row->steps.freedom = is_alien ? 0.0 : stands && !is_known ? 1.0 : 2.0;
 	lead(row, step, group);

@@ -61,6 +61,7 @@ class Row:
         self.is_congested = False
         self.coupled = self.dither_step = 0.0
         self.wanted = self.held = 0.0
+        self.is_rising = False
         self.is_alien = False
         self.is_clear = False
         self.restart = 0
@@ -269,12 +270,13 @@ class Row:
 
 def couple(row, siblings):
     """Return log2 of the coupled window's factor: BALIA's with a part of its decrease and of its increase."""
+    row.is_rising = False
     if row.is_held:
         return 0.0
     speeds = [each.cwnd / each.srtt for each in siblings]
     speed = row.cwnd / row.srtt
     alpha = max(speeds) / speed
-    decrease, part = (0.1, 0.1) if row.is_congested else (0.26, 0.9 * (row.cwnd / row.mss / 38) ** 0.3)
+    decrease, part = (0.1, 0.1) if row.is_congested else (0.26, 0.85 * (row.cwnd / row.mss / 38) ** 0.3)
     if row.is_event:
         return math.log2(1 - decrease * min(alpha, 1.3))
     if row.is_startup or row.cwnd < row.restart:
@@ -284,7 +286,8 @@ def couple(row, siblings):
     balia = speed / row.srtt / sum(speeds) ** 2 * (1 + alpha) / 2 * (4 + alpha) / 5
     increase = part * row.grown * row.mss * min(balia, 1 / row.cwnd)
     step = math.log2(1 + increase / row.cwnd)
-    if row.since_queue > 1.0:
+    row.is_rising = row.since_queue > 1.0
+    if row.is_rising:
         step = max(step, row.grown / row.cwnd * min(0.2 * 2 ** min(row.since_queue - 1.0, 9.0), 0.6))
     return min(step, 1.0)
 
@@ -330,6 +333,7 @@ class ReferenceObserver:
         return [
             (
                 *(row.coupled, row.dither_step, row.wanted, row.held, float(row.is_congested)),
+                float(row.is_rising and row.coupled > 0.0),
                 0.0 if row.is_alien else 1.0 + row.is_clear,
             )
             for row in found
@@ -349,7 +353,8 @@ class ReferenceObserver:
             else:
                 self.rows[place].coupled = self.rows[place].dither_step = 0.0
                 self.rows[place].wanted = self.rows[place].held = 0.0
-                self.rows[place].is_alien = self.rows[place].is_clear = self.rows[place].is_congested = False
+                self.rows[place].is_alien = self.rows[place].is_clear = False
+                self.rows[place].is_congested = self.rows[place].is_rising = False
         for i, row in live:
             siblings = [each for _, each in live if each.connection == row.connection]
             row.coupled = couple(row, siblings)

@@ -170,6 +170,13 @@ def test_but_may_take_less(action, lead, step):
     assert record["cwnd_bytes"] == pytest.approx(20_000 * 2**step, abs=1)
 
 
+@pytest.mark.parametrize(("action", "step"), [(-1.0, 0.5 - FINE_STEP), (-0.3, 0.5 - FINE_STEP), (0.0, 0.5), (1.0, 1.0)])
+def test_an_empty_queue_is_taken_up_whatever_the_action(action, step):
+    """Networks that have learned that a queue is mostly empty for a moment would wait until it no longer is."""
+    record = map_one(action, steps=make_steps(1, 0.5, freedom=2.0, is_rising=1.0))
+    assert record["cwnd_bytes"] == pytest.approx(20_000 * 2**step, abs=1)
+
+
 def test_without_freedom_no_action_is_still_no_action():
     assert map_one(np.nan, steps=make_steps(1, 0.01, freedom=0.0))["subflow_id"] == 0
 
@@ -238,10 +245,12 @@ def test_any_bytes_give_a_wellformed_action(data, actions, coupled_step, dither_
     assert ((asked["lease_us"] > 0) & (asked["lease_us"] <= LEASE_MAX_US)).all()
 
 
-def map_reference(action, coupled_step, dither_step, freedom, is_congested, queue, sample, interval_us):
+def map_reference(action, coupled_step, dither_step, freedom, causes, queue, sample, interval_us):
     """Return (cwnd_bytes, pacing rate, lease_us) by the docstring of `map_actions`, in plain Python."""
     mss, srtt = int(sample["mss_bytes"]), int(sample["srtt_us"])
+    is_congested, is_rising = causes
     action = min(action, 0.0) if is_congested else action
+    action = max(action, -NEUTRAL) if is_rising else action
     is_reducing, ssthresh = sample["state"] in (State.RECOVERY, State.CWR), int(sample["ssthresh_bytes"])
     now = ssthresh if is_reducing and ssthresh not in (0, 2**32 - 1) else int(sample["cwnd_bytes"])
     inflight = now if sample["absent"] & Absent.INFLIGHT else int(sample["inflight_bytes"])
@@ -276,13 +285,11 @@ def map_reference(action, coupled_step, dither_step, freedom, is_congested, queu
     coupled_step=st.floats(-1.0, 1.0),
     dither_step=st.floats(-0.2, 0.2),
     freedom=st.sampled_from((0.0, 1.0, 2.0)),
-    is_congested=st.booleans(),
+    causes=st.tuples(st.booleans(), st.booleans()),
     queue=st.tuples(st.sampled_from((0.0, 0.01, 0.1)), st.floats(0.0, 1.0)),
     interval_us=st.floats(1.0, 1e6),
 )
-def test_equal_to_the_docstring(
-    data, shift, action, coupled_step, dither_step, freedom, is_congested, queue, interval_us
-):
+def test_equal_to_the_docstring(data, shift, action, coupled_step, dither_step, freedom, causes, queue, interval_us):
     """Within the rounding to whole bytes; the window is at most 2^30, so a double's error is far below that."""
     samples, out = data.reshape(-1).view(SAMPLE_DTYPE).copy(), make_actions(4)
     for name in ("mss_bytes", "cwnd_bytes", "ssthresh_bytes", "inflight_bytes", "srtt_us", "last_rtt_us"):
@@ -290,11 +297,12 @@ def test_equal_to_the_docstring(
     samples["subflow_id"], samples["mss_bytes"] = 9, np.maximum(samples["mss_bytes"] % 65536, 1)
     samples["srtt_us"] = np.maximum(samples["srtt_us"], 1)
     wanted, held = queue
-    steps = make_steps(4, coupled_step, dither_step, freedom, is_congested=is_congested, wanted=wanted, held=held)
+    steps = make_steps(4, coupled_step, dither_step, freedom, wanted=wanted, held=held)
+    steps["is_congested"], steps["is_rising"] = causes
     map_actions(np.full(4, action, np.float32), steps, samples, interval_us, out)
     for sample, record in zip(samples, out, strict=True):
         cwnd, pacing, lease = map_reference(
-            action, coupled_step, dither_step, freedom, is_congested, queue, sample, interval_us
+            action, coupled_step, dither_step, freedom, causes, queue, sample, interval_us
         )
         assert record["cwnd_bytes"] == pytest.approx(cwnd, abs=0.5 + 1e-6)
         # The window is rounded, the rate cut off.

@@ -10,7 +10,7 @@ from ccdrl.envs.observation import Observer
 from ccdrl.tests.envs.observation_reference import ReferenceObserver
 from ccdrl.tests.envs.path import AT, BASE_US, MSS, UNSET, Path
 
-INCREASE_OF_200 = 0.9 * (200 / 38) ** 0.3
+INCREASE_OF_200 = 0.85 * (200 / 38) ** 0.3
 """Segments, for a window of ACKs."""
 
 
@@ -159,9 +159,9 @@ def test_start_up_is_slow_start_until_less_is_asked_for():
     assert steps["coupled"] == pytest.approx(np.log2(1 + INCREASE_OF_200 / 200))
 
 
-@pytest.mark.parametrize(("segments", "increase"), [(4, 0.458), (38, 0.9), (380, 1.796)])
+@pytest.mark.parametrize(("segments", "increase"), [(4, 0.4325), (38, 0.85), (380, 1.696)])
 def test_a_large_window_grows_faster_than_a_tcps_and_a_small_one_slower(segments, increase):
-    """In segments for a window of ACKs, by hand: 0.9 times (4 / 38)^0.3, one, and 10^0.3."""
+    """In segments for a window of ACKs, by hand: 0.85 times (4 / 38)^0.3, one, and 10^0.3."""
     path = Path(1.0, segments)
     path.step(queue=0.4)
     assert path.step()[0]["coupled"] == pytest.approx(np.log2(1 + increase / segments), rel=1e-3)
@@ -177,13 +177,24 @@ def test_start_up_ends_with_a_queue_or_a_loss(end):
     assert path.stay(3, queue=0.05)[0]["coupled"] < 0.02
 
 
+@pytest.mark.parametrize("fields", [{}, {"flags": Flag.APP_LIMITED}, {"state": State.LOSS}])
+def test_neither_a_start_up_nor_an_idle_window_takes_up_an_empty_queue(fields):
+    """A network may end its start-up, and what an idle window finds empty says nothing."""
+    path = Path(0.0)
+    if fields:
+        path.stay(3, queue=0.4)
+    assert path.stay(4, queue=0.0, **fields)[0]["is_rising"] == 0.0
+
+
 def test_a_path_whose_queue_stays_empty_gets_more_and_more():
     path = Path(0.0)
     path.stay(3, queue=0.4)
-    steps = [path.step(queue=0.0)[0]["coupled"] for _ in range(5)]
-    assert steps[0] < 0.02, "an RTT may be a drain"
-    assert steps[1:] == pytest.approx([0.4, 0.6, 0.6, 0.6], abs=0.01)
-    assert path.step(queue=0.05)[0]["coupled"] < 0.02
+    steps = np.array([path.step(queue=0.0)[0] for _ in range(5)])
+    assert steps["coupled"][0] < 0.02, "an RTT may be a drain"
+    assert steps["coupled"][1:] == pytest.approx([0.4, 0.6, 0.6, 0.6], abs=0.01)
+    assert steps["is_rising"].tolist() == [0.0, 1.0, 1.0, 1.0, 1.0]
+    steps = path.step(queue=0.05)[0]
+    assert steps["coupled"] < 0.02 and steps["is_rising"] == 0.0
     path.lost += 1
     path.step(queue=0.0)
     assert path.stay(8, queue=0.0)[0]["coupled"] < 0.02, "a loss may have been for a queue that is too short to be seen"
@@ -194,7 +205,7 @@ def test_after_a_time_out_the_window_doubles_up_to_ssthresh():
     path = Path(0.0, segments=10.0)
     path.stay(3, queue=0.4)
     assert path.step(state=State.LOSS, ssthresh_bytes=40 * MSS)[0]["coupled"] == 0.0, "the datapath's own slow start"
-    slow = {segments: np.log2(1 + 0.9 * (segments / 38) ** 0.3 / segments) for segments in (10, 40)}
+    slow = {segments: np.log2(1 + 0.85 * (segments / 38) ** 0.3 / segments) for segments in (10, 40)}
     for segments, coupled in ((10, 1.0), (39, 1.0), (40, slow[40]), (10, slow[10])):
         path.log_window = path.middle = np.log2(segments * MSS)
         assert path.step()[0]["coupled"] == pytest.approx(coupled), "not again once it was reached"

@@ -12,7 +12,7 @@ from ccdrl.agent.policy import load_policy
 from ccdrl.envs.scenario import load_scenario
 
 SCENARIOS = ("idle-pair", "shared-bottleneck-reno", "random-loss-1-short")
-SIZE_MAX_BYTES = 200_000
+SIZE_MAX_BYTES = 300_000
 
 AGENTS = pytest.mark.parametrize("path", shipped_agents().values(), ids=shipped_agents().keys())
 
