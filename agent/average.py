@@ -21,12 +21,17 @@ from ccdrl.models.fields import ArtifactError
 PROGRAM = "python -m ccdrl.agent.average"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the artifact and return the exit status."""
+def make_parser() -> Parser:
+    """Return the command's parser."""
     parser = Parser(prog=PROGRAM, description="Make one policy of several: the mean of their actions.")
     parser.add_argument("policies", metavar="POLICY", type=Path, nargs="+", help="artifacts that train.py wrote")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the mean's folder")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the artifact and return the exit status."""
+    options = make_parser().parse_args(arguments)
     try:
         save_artifact(average([load_artifact(path) for path in options.policies]), options.out)
     except (ArtifactError, InputError) as error:

@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 
 from ccdrl import compare
-from ccdrl.agent import export, training
+from ccdrl.agent import average, export, training
 from ccdrl.agent.daemon import options
 from ccdrl.envs.scenario import shipped_names
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+MODULES = {"ccdrl.agent.export": export, "ccdrl.agent.average": average}
 PARSERS = {"train.py": training.make_parser, "compare.py": compare.make_parser, "serve.py": options.make_parser}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LANGUAGES = {"", "python", "console", "sh", "toml", "json"}
@@ -81,8 +82,8 @@ def test_sh_block_is_understood(text):
     for program, *arguments in list_commands(text):
         if program == "make":
             assert set(arguments) <= set(targets)
-        elif program == "python" and arguments[:2] == ["-m", "ccdrl.agent.export"]:
-            export.make_parser().parse_args(arguments[2:])
+        elif program == "python" and arguments[0] == "-m":
+            MODULES[arguments[1]].make_parser().parse_args(arguments[2:])
         elif program == "python" and arguments[0] in PARSERS:
             given = PARSERS[arguments[0]]().parse_args(arguments[1:])
             assert set(getattr(given, "scenarios", ())) <= {"all", *shipped_names()}
