@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -16,7 +15,7 @@ from ccdrl.agent.imitation_config import ImitationConfig
 from ccdrl.agent.settings import build, describe, flatten, parse_assignment, read_toml, setting
 from ccdrl.bindings.errors import InputError
 from ccdrl.bindings.library import SUBFLOWS_MAX
-from ccdrl.envs.observation_layout import OBSERVATION_NAMES
+from ccdrl.envs.observation_layout import OBSERVATION_NAMES, find_columns
 from ccdrl.envs.randomization import RandomizationConfig
 from ccdrl.envs.reward import RewardConfig
 from ccdrl.envs.trace_pieces import load_recorded
@@ -76,7 +75,7 @@ class TrainingConfig:
             raise InputError("log_std_min: must not exceed log_std")
         if not self.actor_layers or not self.critic_layers or len(self.actor_layers) > 8 or len(self.critic_layers) > 8:
             raise InputError("actor_layers, critic_layers: 1 to 8 sizes expected")
-        find_columns(self.hidden_columns)
+        find_hidden_columns(self.hidden_columns)
         check_parts(self)
 
     def flat(self) -> dict[str, Any]:
@@ -88,15 +87,12 @@ class TrainingConfig:
         return sha256(json.dumps(self.flat(), sort_keys=True).encode()).hexdigest()
 
 
-def find_columns(patterns: Sequence[str]) -> list[int]:
-    """Return the indices of the observation columns that the names and patterns (fnmatch) fit; or InputError."""
-    found: set[int] = set()
+def find_hidden_columns(patterns: Sequence[str]) -> list[int]:
+    """Return the indices of the observation columns that match a shell pattern; or InputError where one fits none."""
     for pattern in patterns:
-        indices = [index for index, name in enumerate(OBSERVATION_NAMES) if fnmatchcase(name, pattern)]
-        if not indices:
+        if not find_columns(OBSERVATION_NAMES, [pattern]):
             raise InputError(f"hidden_columns: no column of the observation is called {pattern}")
-        found.update(indices)
-    return sorted(found)
+    return find_columns(OBSERVATION_NAMES, patterns)
 
 
 def check_parts(config: TrainingConfig) -> None:

@@ -19,7 +19,7 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from ccdrl.agent.config import TrainingConfig, find_columns
+from ccdrl.agent.config import TrainingConfig, find_hidden_columns
 from ccdrl.agent.sb3_env import Floats, RowVecEnv
 from ccdrl.models.network import ActorCritic
 from ccdrl.models.normaliser import RewardScaler, RunningMoments
@@ -118,7 +118,7 @@ def name_network_arguments(config: TrainingConfig, actor_columns: int, privilege
         "log_std": config.log_std,
         "log_std_min": config.log_std_min,
         "limit": config.observation_limit,
-        "hidden_columns": find_columns(config.hidden_columns),
+        "hidden_columns": find_hidden_columns(config.hidden_columns),
     }
 
 

@@ -2,7 +2,9 @@
 """The observation's columns: one table from which the code, the documentation and the layout's version are made."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 OBSERVATION_LIMIT = 10.0
 """Every column is clipped to [-OBSERVATION_LIMIT, OBSERVATION_LIMIT]."""
@@ -127,6 +129,11 @@ srtt; top: recent maximum of rate, which decays over 16 srtt; d: the dither of t
 segments between loss events, their average or the present run if that is longer (RFC 5348 section 5); c, q:
 cwnd_trend_8 and srtt_trend_8; v: rate_trend_8; q': q, but within 0.25 until 128 srtt after the start-up."""
 """What the formulas' letters mean."""
+
+
+def find_columns(names: Sequence[str], patterns: Sequence[str]) -> list[int]:
+    """Return the indices of the columns that match one of the shell patterns."""
+    return [i for i, name in enumerate(names) if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def format_table(indent: str = "") -> str:

@@ -8,16 +8,15 @@ columns, ties groups of columns to a parameter each, and lets the others move a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ccdrl.agent.verification.network import Network, normalise
 from ccdrl.agent.verification.relaxation import Floats
-from ccdrl.envs.observation_layout import OBSERVATION_LIMIT
+from ccdrl.envs.observation_layout import OBSERVATION_LIMIT, find_columns
 from ccdrl.models.artifact import Artifact
 
 Rows = NDArray[np.float32]
@@ -29,11 +28,6 @@ QUEUE_COLUMNS = (
 """log2 ratios to the base RTT: with one queue for all, of the subflow, its siblings and the past, they are equal."""
 LOSS_COLUMNS = ("loss_now", "loss_now_*", "loss_short", "loss_long", "loss_mean")
 """Roots of loss ratios: with one steady loss ratio for all, they are equal."""
-
-
-def find_columns(names: Sequence[str], patterns: Sequence[str]) -> list[int]:
-    """Return the indices of the columns that match one of the shell patterns."""
-    return [i for i, name in enumerate(names) if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdrl.agent.verification.derivative import ROUNDING_RISE, bound_slopes, scale_line
-from ccdrl.agent.verification.families import LOSS_COLUMNS, QUEUE_COLUMNS, Rows, find_columns
+from ccdrl.agent.verification.families import LOSS_COLUMNS, QUEUE_COLUMNS, Rows
 from ccdrl.agent.verification.network import Network
 from ccdrl.agent.verification.relaxation import Floats
 from ccdrl.envs.action import NEUTRAL
+from ccdrl.envs.observation_layout import find_columns
 from ccdrl.models.artifact import Artifact
 
 QUEUE_RISE = 3.0

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccdrl.agent.policy import Policy
-from ccdrl.agent.verification.families import Family, Rows, find_columns, tie
+from ccdrl.agent.verification.families import Family, Rows, tie
 from ccdrl.agent.verification.network import Network
 from ccdrl.agent.verification.regions import Property
+from ccdrl.envs.observation_layout import find_columns
 
 CANDIDATES = 2000
 MEMBER_COLUMNS = ("is_recovery", "is_timeout", "is_startup", "loss_short")

@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from ccdrl.agent.config import SHIPPED, TrainingConfig, describe_config, find_columns, load_config
+from ccdrl.agent.config import SHIPPED, TrainingConfig, describe_config, find_hidden_columns, load_config
 from ccdrl.agent.settings import list_entries, to_toml
 from ccdrl.bindings.errors import InputError
 from ccdrl.envs.observation_layout import HISTORY_COLUMNS, OBSERVATION_NAMES
@@ -112,6 +112,6 @@ def test_set_and_options_are_blamed_and_not_the_file(tmp_path):
 
 
 def test_hidden_columns_are_found_by_name_and_pattern():
-    found = [OBSERVATION_NAMES[index] for index in find_columns(["*_[123]", "srtt_ratio"])]
+    found = [OBSERVATION_NAMES[index] for index in find_hidden_columns(["*_[123]", "srtt_ratio"])]
     assert found[0] == "srtt_ratio"
     assert set(found[1:]) == {f"{name}_{age}" for name in HISTORY_COLUMNS for age in (1, 2, 3)}

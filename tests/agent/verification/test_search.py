@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from ccdrl.agent.verification.bounds import bound_output
-from ccdrl.agent.verification.families import Family, Parameter, find_columns, tie
+from ccdrl.agent.verification.families import Family, Parameter, tie
 from ccdrl.agent.verification.network import make_network
 from ccdrl.agent.verification.regions import Property, queue
 from ccdrl.agent.verification.search import Limit, Search
 from ccdrl.agent.verification.selection import draw_rows, find_members, select_states
+from ccdrl.envs.observation_layout import find_columns
 
 QUEUES = Parameter("queue", ("srtt_ratio", "queue_*"), 0.0, 4.0)
 LOSSES = Parameter("loss", ("loss_*",), 0.0, 1.0)
